@@ -1,0 +1,98 @@
+"""Typed settings: the one way configuration is parsed, and the sections a model is judged and traded under.
+
+One schema for ``params.yaml``, a bundle's manifest and a runner's YAML, so that the three cannot differ in meaning.
+Rates are parts per million (1 % = 10000 ppm, 1 bp = 100 ppm), times nanoseconds, money decimal strings: no floats.
+Unknown or mistyped keys are errors that name the key. Every layer's own section derives from ``Section`` and goes
+through ``parse``; this is the only module of ``core`` that knows msgspec.
+"""
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from core.errors import BadConfig
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A part of the configuration: parsed once, frozen, unknown keys refused."""
+
+
+class Account(Section, frozen=True, kw_only=True):
+    """What is traded with. ``spot`` is long-only without leverage."""
+
+    profile: str = "spot"
+    quote: str = "USDT"
+    initial_cash: str = "100000"
+
+
+class Execution(Section, frozen=True, kw_only=True):
+    """How orders reach the simulated venue and fill there."""
+
+    feed_latency_ns: int = 50_000_000  # bar close -> record known
+    decision_latency_ns: int = 50_000_000  # record known -> prediction known
+    order_latency_ns: int = 100_000_000  # intent -> venue
+    slippage_ppm: int = 100  # against us, on every market order
+    participation_ppm: int = 100_000  # of a bar's volume that one order may take
+    order_ttl_ns: int = 900_000_000_000  # an order not filled by then is cancelled
+
+
+class Strategy(Section, frozen=True, kw_only=True):
+    """Which plug-in strategy decides, and its thresholds. ``kind`` is a name in ``core.strategies``."""
+
+    kind: str = "edge"
+    hold_horizons: int = 6  # expected holding time in label horizons: the entry edge is earned that often
+    entry_margin_ppm: int = 1_000_000  # edge * hold_horizons must exceed this multiple of the round-trip cost
+    exit_edge_ppm: int = 0  # leave when the expected return of one horizon falls to this
+    fast: int = 20  # sma: bars
+    slow: int = 100  # sma: bars
+    fixed_lots: int = 0  # above 0: size in lots instead of by volatility
+
+
+class Risk(Section, frozen=True, kw_only=True):
+    """Limits. Approvals obey them, facts are recorded even beyond them."""
+
+    sigma_target_ppm: int = 1_500  # account loss at one sigma of one label horizon: size = target / sigma
+    asset_cap_ppm: int = 400_000  # of equity, pending orders included
+    total_cap_ppm: int = 950_000
+    caution_drawdown_ppm: int = 30_000
+    halt_drawdown_ppm: int = 60_000
+    flatten_drawdown_ppm: int = 90_000
+    caution_multiplier_ppm: int = 500_000
+    daily_stop_ppm: int = 20_000
+    min_confidence_ppm: int = 0  # least max(p_up, p_down) for an entry
+    prediction_ttl_ns: int = 60_000_000_000
+    price_band_ppm: int = 100_000  # order price against the last close
+    max_orders_per_hour: int = 60
+    cooldown_ns: int = 0  # after an exit, per instrument
+    circuit_failures: int = 5  # venue rejects in a row that open the circuit
+    circuit_open_ns: int = 60_000_000_000
+    whitelist: tuple[str, ...] = ()  # symbols; empty: all of the tape
+
+
+class Trading(Section, frozen=True, kw_only=True):
+    """Everything the compiled core is configured by."""
+
+    account: Account = Account()
+    execution: Execution = Execution()
+    strategy: Strategy = Strategy()
+    risk: Risk = Risk()
+
+
+T = TypeVar("T")
+
+
+def parse(kind: type[T], fields: Any, *, where: str) -> T:
+    """``fields`` (plain YAML or JSON data) as ``kind``.
+
+    Raises BadConfig naming ``where`` and the key for unknown keys and wrong types.
+    """
+    try:
+        return msgspec.convert(fields, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise BadConfig(f"{where}: {error}") from None
+
+
+def as_json(section: msgspec.Struct) -> dict[str, Any]:
+    """A section as plain JSON data."""
+    data: dict[str, Any] = msgspec.to_builtins(section)
+    return data
