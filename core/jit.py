@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import numba
 
-_FLAGS: Final = {"boundscheck": True, "error_model": "python", "fastmath": False}
+_FLAGS: Final[dict[str, Any]] = {"boundscheck": True, "error_model": "python", "fastmath": False}
 _ROOT: Final = Path(__file__).resolve().parent.parent
 
 F = TypeVar("F", bound=Callable[..., Any])
