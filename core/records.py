@@ -88,6 +88,8 @@ TYPED: Final = {
 
 
 class Side(IntEnum):
+    """Of an order or a fill."""
+
     NONE = 0
     BUY = 1
     SELL = 2
@@ -124,13 +126,17 @@ class OrderState(IntEnum):
 
 
 class RiskState(IntEnum):
+    """How much the account may still do; only a RISK record changes it."""
+
     NORMAL = 0
-    CAUTION = 1
+    CAUTION = 1  # sizes are multiplied by risk.caution_multiplier_ppm
     HALT = 2  # nothing may increase exposure
     FLATTEN = 3  # cancel everything, close everything
 
 
 class Command(IntEnum):
+    """What an operator may ask for (COMMAND.command)."""
+
     KILL_HALT = 1
     KILL_FLATTEN = 2
     RESUME = 3
