@@ -1,0 +1,53 @@
+"""The ``data`` section of ``params.yaml``: what is read, how much of it, and what is planted into it."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Literal
+
+from core.errors import BadConfig
+from core.settings import Section
+
+STRENGTH_MAX = 4
+
+
+class DataParams(Section, frozen=True, kw_only=True):
+    """Which market is ingested. Days are UTC days; strengths are decimal strings, so that they have one byte form."""
+
+    source: Literal["synthetic", "parquet", "kline_csv"] = "synthetic"
+    path: str = "data/markets/builtin.yaml"  # what is read: a market file (synthetic) or a folder of files
+    market: str = "data/markets/builtin.yaml"  # instruments: symbols, grids, fees
+    symbols: tuple[str, ...] = ()  # empty: all of the market file
+    interval_minutes: int = 5
+    days: int = 400  # synthetic: length; files: the last N days, 0 = all
+    holdout: int = 0  # last N days cut off
+    strength: str = "1"  # synthetic: planted signal
+    inject_strength: str = "0"  # files: the same signal added to recorded returns
+
+    def __post_init__(self) -> None:
+        if self.interval_minutes < 1 or 1440 % self.interval_minutes:
+            raise BadConfig(f"data.interval_minutes is {self.interval_minutes}; it must divide a day (1440)")
+        if self.days < 0 or self.holdout < 0:
+            raise BadConfig(f"data.days is {self.days}, data.holdout {self.holdout}; neither may be negative")
+        if self.days and self.holdout >= self.days:
+            raise BadConfig(
+                f"data.holdout is {self.holdout} of data.days {self.days}; nothing would be left to train on"
+            )
+        for name in ("strength", "inject_strength"):
+            _check_strength(name, getattr(self, name))
+        if self.source == "synthetic" and self.days == 0:
+            raise BadConfig("data.days is 0; the synthetic source needs a length, for example 400")
+        if self.source == "synthetic" and Decimal(self.inject_strength):
+            raise BadConfig("data.inject_strength is for recorded data; plant a synthetic signal with data.strength")
+
+    @property
+    def interval_ns(self) -> int:
+        """Length of a bar."""
+        return self.interval_minutes * 60_000_000_000
+
+
+def _check_strength(name: str, value: str) -> None:
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        raise BadConfig(f"data.{name} is {value!r}; give a decimal number in quotes, for example '1'") from None
+    if not (number.is_finite() and 0 <= number <= STRENGTH_MAX):
+        raise BadConfig(f"data.{name} is {value}; it must lie in [0, {STRENGTH_MAX}]")
