@@ -1,0 +1,93 @@
+"""Stage featurize: the market tape through the feature kernel, and its labels.
+
+Reads ``artifacts/data/market.tape``; writes ``artifacts/features``: one array per quantity, row i belonging to record i
+of the tape, and ``spec.json``. The tape is read in chunks and the arrays are written through memory maps, so memory
+does not grow with the history.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from core.canonical import canonical_json
+from core.errors import BadInput
+from core.records import BAR, Kind
+from features import bars as kernel
+from features.spec import FeatureParams, FeatureSpec, bar_spec
+from feeds.tape import Tape
+from pipelines import params
+from training import labels
+from training.labels import LabelParams
+
+TAPE: Final = Path("artifacts/data/market.tape")
+OUT: Final = Path("artifacts/features")
+CHUNK_ROWS: Final = 65_536
+
+
+def featurize(
+    tape: Tape, out: Path, features: FeatureParams, label: LabelParams, *, chunk_rows: int = CHUNK_ROWS
+) -> None:
+    """Write the features and labels of ``tape`` into the folder ``out``, which appears whole or not at all.
+
+    Raises BadInput for a tape that holds anything but bars; BadConfig if the horizon is no multiple of the interval.
+    """
+    spec = bar_spec(features, tape.interval_ns, label.horizon_ns)
+    document = {"features": spec.as_json(), "features_hash": spec.hash, "label": label.as_json()}
+    document |= {"label_hash": label.hash, "tape_id": tape.tape_id}
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        _fill(tape, partial, spec, label, chunk_rows)
+        (partial / "spec.json").write_bytes(canonical_json(document))
+        shutil.rmtree(out, ignore_errors=True)
+        partial.replace(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _fill(tape: Tape, folder: Path, spec: FeatureSpec, label: LabelParams, chunk_rows: int) -> None:
+    rows = len(tape.records)
+    features = _create(folder / "features.npy", np.float32, (rows, spec.n_features))
+    ready = _create(folder / "ready.npy", np.bool_, (rows,))
+    sigma = _create(folder / "sigma.npy", np.float64, (rows,))
+    y = _create(folder / "label.npy", np.int8, (rows,))
+    known_at = _create(folder / "label_known_at.npy", np.int64, (rows,))
+    label_return = _create(folder / "label_return.npy", np.float32, (rows,))
+
+    state = kernel.new_state(spec, len(tape.instruments))
+    waiting = np.zeros(0, np.int64)  # rows of earlier chunks whose horizon has not passed yet
+    for start in range(0, rows, chunk_rows):
+        chunk = slice(start, min(start + chunk_rows, rows))
+        bars = _bars(tape, chunk)
+        kernel.batch(state, bars, features[chunk], ready[chunk], sigma[chunk])
+        own = np.concatenate([waiting, np.arange(chunk.start, chunk.stop)])
+        bars = np.concatenate([_bars(tape, waiting), bars])
+        made = labels.make(bars, sigma[own], label)
+        y[own], known_at[own], label_return[own] = made.label, made.known_at, made.label_return
+        waiting = own[labels.still_open(bars, label)]
+    for array in (features, ready, sigma, y, known_at, label_return):
+        array.flush()
+
+
+def _create(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+
+
+def _bars(tape: Tape, rows: slice | np.ndarray) -> np.ndarray:
+    records = np.array(tape.records[rows])
+    if (other := np.flatnonzero(records["kind"] != Kind.BAR)).size:
+        raise BadInput(f"{tape.path}: record of kind {records['kind'][other[0]]} among bars; featurize reads bars only")
+    return records.view(BAR)
+
+
+def main() -> None:
+    """Run the stage with ``params.yaml``."""
+    settings = params.load()
+    featurize(Tape.open(TAPE), OUT, settings.features, settings.labels)
+
+
+if __name__ == "__main__":
+    main()
