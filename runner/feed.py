@@ -1,0 +1,89 @@
+"""Where bars come from: a recorded tape, or the built-in market. Both are known by an id that fixes every byte."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from core.canonical import hash_json
+from core.errors import Refused
+from core.instruments import Instrument
+from core.records import BAR
+from core.settings import as_json
+from feeds import market, synthetic
+from feeds.tape import Tape
+from models.manifest import Manifest
+
+_CHUNK_ROWS: Final = 8_192
+_MINUTE_NS: Final = 60_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A market to play: what it is and its bars in order."""
+
+    id: str
+    source: dict[str, Any]  # for the journal's header
+    instruments: tuple[Instrument, ...]
+    interval_ns: int
+    trade_from_ns: int  # bars up to this ts_event are warm-up
+    chunks: Callable[[], Iterator[np.ndarray]]  # arrays of dtype BAR, from the first bar on
+
+
+def tape_feed(path: Path) -> Feed:
+    """The tape at ``path``, every byte of it checked. Raises BadTape if it is not intact."""
+    tape = Tape.open(path)
+    bars = tape.records.view(BAR)
+    return Feed(
+        id=tape.tape_id,
+        source={"kind": "tape", "tape_id": tape.tape_id},
+        instruments=tape.instruments,
+        interval_ns=tape.interval_ns,
+        trade_from_ns=int(tape.meta.get("trade_from_ns", 0)),
+        chunks=lambda: (bars[low : low + _CHUNK_ROWS] for low in range(0, len(bars), _CHUNK_ROWS)),
+    )
+
+
+def builtin_feed(days: int, seed: int, strength: float, feed_latency_ns: int) -> Feed:
+    """The built-in market. Raises BadConfig for arguments out of bounds."""
+    spec = market.BUILTIN
+    source = {
+        "kind": "builtin",
+        "market_hash": hash_json(as_json(spec)),
+        "days": days,
+        "seed": seed,
+        "strength": repr(strength),
+        "feed_latency_ns": feed_latency_ns,
+    }
+    return Feed(
+        id=hash_json(source),
+        source=source,
+        instruments=spec.instruments(),
+        interval_ns=spec.dynamics.interval_minutes * _MINUTE_NS,
+        trade_from_ns=0,
+        chunks=lambda: synthetic.market(spec, days=days, seed=seed, strength=strength, feed_latency_ns=feed_latency_ns),
+    )
+
+
+def check_feed(feed: Feed, manifest: Manifest) -> None:
+    """Raise Refused unless ``feed`` has the instruments, grids, fees and bar length of the bundle's ``manifest``."""
+    if feed.interval_ns != manifest.interval_ns:
+        raise Refused(
+            f"bars of {feed.interval_ns} ns, the bundle was trained on {manifest.interval_ns} ns: use a tape of its "
+            "interval"
+        )
+    ours = [item.as_json() for item in feed.instruments]
+    if len(ours) != len(manifest.instruments):
+        raise Refused(
+            f"{len(ours)} instruments ({', '.join(item['symbol'] for item in ours)}), the bundle was trained on "
+            f"{len(manifest.instruments)}: use a tape of its market"
+        )
+    for index, (have, want) in enumerate(zip(ours, manifest.instruments, strict=True)):
+        for key in sorted(have.keys() | want.keys()):
+            if have.get(key) != want.get(key):
+                raise Refused(
+                    f"instrument {index} ({have['symbol']}): {key} is {have.get(key)!r}, the bundle was trained and "
+                    f"judged with {want.get(key)!r}: use a tape of its market"
+                )

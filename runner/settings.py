@@ -1,0 +1,63 @@
+"""The runner's configuration: what the bundle was judged under, changed only where a YAML file says so.
+
+The file has the sections of ``core.settings.Trading`` and needs only the keys it changes::
+
+    risk:
+      asset_cap_ppm: 200000
+
+A session under any changed value is not the one that was judged: parity with the backtest does not apply, and every
+place that shows the configuration says so.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from core.errors import BadConfig
+from core.settings import Trading, as_json, parse
+
+
+def load_trading(path: Path | None, judged: Trading) -> Trading:
+    """``judged`` with the keys of the YAML file at ``path`` put in their place; ``judged`` itself without a file.
+
+    Raises BadConfig naming the file and the key for unknown, duplicate or mistyped keys, and for an unreadable file.
+    """
+    if path is None:
+        return judged
+    try:
+        changes = yaml.load(path.read_text(), _UniqueKeys)
+    except OSError as error:
+        raise BadConfig(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{path}: not YAML: {error}") from None
+    if not isinstance(changes, dict):
+        raise BadConfig(f"{path}: sections expected, such as `risk:`; found {type(changes).__name__}")
+    merged = as_json(judged)
+    for section, values in changes.items():
+        if section not in merged or not isinstance(values, dict):
+            raise BadConfig(f"{path}: {section}: not a section; known are {', '.join(merged)}, each with keys below it")
+        merged[section] |= values
+    return parse(Trading, merged, where=str(path))
+
+
+def changed_keys(judged: Trading, effective: Trading) -> dict[str, tuple[Any, Any]]:
+    """``section.key`` -> (judged value, effective value) for each value that differs."""
+    before, after = as_json(judged), as_json(effective)
+    return {
+        f"{section}.{key}": (before[section][key], value)
+        for section, values in after.items()
+        for key, value in values.items()
+        if before[section][key] != value
+    }
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """A safe loader that refuses a key given twice: YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep=deep)
