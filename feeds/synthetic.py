@@ -5,21 +5,21 @@ name, day since the epoch), so any day's innovations can be made alone and neith
 a chunk size can change them. Only the price, the regime and the signal carry from bar to bar. Instruments move
 independently of each other.
 
-**The model**, per printed bar with sigma = sigma of instrument x regime x session x weekday::
+**The model**, per printed bar, with sigma = sigma of the instrument x regime x session x weekday::
 
-    r      = sigma * (e + strength * rho * w(session) * u)      e symmetric, mean 0, bounded (normal, sometimes a jump)
-    close  = open + floor(open * r + v)                         v uniform on (0, 1): unbiased rounding to ticks
-    u_next = d * u + sqrt(1 - d^2) * clip(e)                    d = 2^(-1 / half-life): variance 1 whatever strength is
+    r      = sigma * (e + strength * rho * w(session) * u)    e symmetric, mean 0, bounded: normal, sometimes a jump
+    close  = open + floor(open * r + v)                       v uniform on (0, 1): unbiased rounding to ticks
+    u_next = d * u + sqrt(1 - d^2) * clip(e)                  d = 2^(-1 / half-life): variance 1 at every strength
 
-u depends on past bars alone: whoever knows sigma gets e = r / sigma - strength * rho * w * u from each close in turn. An
+u depends on past bars alone: who knows sigma gets e = r / sigma - strength * rho * w * u from each close in turn. An
 outage is a halt: no bar, no move, and the price, u and the regime stand still.
 
-**At strength 0 closes are a martingale by construction**, convexity and rounding included. The return is arithmetic, so
-E[open * r] = 0 needs no correction: e is drawn symmetric about 0, clipped symmetrically, scaled by sigma, which is fixed
-before it is drawn. And E[floor(x + v)] = x for v uniform on (0, 1) and any x, so the rounding adds no drift. Exactly: the
-draws (-e, 1 - v), equally likely as (e, v), give the opposite move, because floor(-x + 1 - v) = -floor(x + v) unless x + v
-is an integer. Highs, lows and volumes use |move| and draws of their own, regimes and outages draws of their own, so none
-of them says anything about a later move's sign.
+**At strength 0 closes are a martingale by construction**, convexity and rounding included. The return is arithmetic,
+so E[open * r] = 0 needs no correction: e is drawn symmetric about 0, clipped symmetrically, and scaled by a sigma that
+was fixed before. And E[floor(x + v)] = x for v uniform on (0, 1) and any x, so rounding adds no drift. Exactly: the
+draws (-e, 1 - v), as likely as (e, v), give the opposite move, because floor(-x + 1 - v) = -floor(x + v) unless x + v
+is an integer. Highs, lows and volumes use |move| or draws of their own, regimes and outages draws of their own, so
+none of them says anything about the sign of a later move.
 
 Highs and lows are those of a Brownian bridge from open to close (each has its exact law; jointly they are drawn
 independently), rounded outwards.
@@ -29,7 +29,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -37,7 +37,7 @@ from core.errors import BadConfig, BadInput
 from core.jit import entry, kernel
 from core.records import BAR, PPM, Kind
 from core.settings import Execution
-from feeds.market import WEEKDAYS, Dynamics, Market
+from feeds.market import WEEKDAYS, Dynamics, Market, Motion
 
 DAY_NS: Final = 86_400_000_000_000
 HOUR_MINUTES: Final = 60
@@ -103,7 +103,7 @@ def instrument(
     feed_latency_ns: int = FEED_LATENCY_NS,
     horizon_bars: int = 3,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """One instrument day by day: bars of dtype BAR and the oracle's edge over ``horizon_bars``, shapes (n,), n <= slots.
+    """One instrument day by day: bars of dtype BAR and the oracle's edge over ``horizon_bars``, both of shape (n,).
 
     The instrument's index in the records is its place in ``spec.listings``. Raises as ``market`` does.
     """
@@ -143,15 +143,16 @@ def instrument(
 def innovations(spec: Market, symbol: str, seed: int, day: int) -> np.ndarray:
     """All random draws of ``symbol`` on ``day`` (days since the epoch), dtype DRAWS, shape (slots,).
 
-    ``normal`` and ``volume_normal`` are standard normal, the others uniform on (0, 1), symmetric about 1/2.
+    ``normal`` and ``volume_normal`` are standard normal, the others uniform over the middles of 2^52 equal cells of
+    (0, 1): never 0 or 1, and 1 - v is exact and as likely as v.
     """
     rng = _generator(seed, symbol, day)
     draws = np.empty(_slots_per_day(_dynamics(spec)), DRAWS)
-    for name in DRAWS.names:
+    for name in DRAWS.names or ():
         if name in ("normal", "volume_normal"):
             draws[name] = rng.standard_normal(len(draws))
         else:
-            draws[name] = rng.random(len(draws)) + 2.0**-54  # the middle of its 2^-53 cell: never 0, never 1
+            draws[name] = (rng.integers(0, 2**52, len(draws)) + 0.5) * 2.0**-52
     return draws
 
 
@@ -250,7 +251,7 @@ def _constants(dynamics: Dynamics, strength: float) -> np.ndarray:
     return row
 
 
-def _slots(dynamics: Dynamics, motion: Any, weekday: int, horizon_bars: int) -> np.ndarray:
+def _slots(dynamics: Dynamics, motion: Motion, weekday: int, horizon_bars: int) -> np.ndarray:
     """Sigma, signal weight and volume of each slot of ``weekday``, and how far one unit of drift reaches from it.
 
     ``reach`` of slot t = sum over j = 1..horizon of sigma[t + j] * weight[t + j] * decay^(j - 1).
@@ -284,7 +285,7 @@ def _clip(value: float, limit: float) -> float:
 @kernel
 def _move(price: int, rate: float, rounding: float) -> int:
     """``price`` x ``rate`` in whole ticks, unbiased: its mean over ``rounding`` is exact."""
-    return int(math.floor(price * rate + rounding))
+    return math.floor(price * rate + rounding)
 
 
 @kernel
@@ -329,8 +330,8 @@ def _day(
         bar = bars[count]
         bar["ts_event"] = slot
         bar["open"], bar["close"] = first, first + move
-        bar["high"] = first + int(math.ceil(_extreme(move, spread, draw["high"])))
-        bar["low"] = first - int(math.ceil(_extreme(-move, spread, draw["low"])))
+        bar["high"] = first + math.ceil(_extreme(move, spread, draw["high"]))
+        bar["low"] = first - math.ceil(_extreme(-move, spread, draw["low"]))
         noise = constant["volume_noise"]
         activity = 0.5 + 0.6 * min(abs(innovation), 4.0)
         size = (
