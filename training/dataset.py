@@ -4,15 +4,18 @@ N rows, F features. Nothing here is copied per window: lanes index these arrays.
 information is decided in ``rows`` and nowhere else.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from core.errors import BadInput
 from feeds.tape import Tape
 from models.manifest import Fold
+from training.labels import NULL
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Dataset:
     features: np.ndarray  # float32 [N, F]
     ready: np.ndarray  # bool [N]: the kernel is warm
     sigma: np.ndarray  # float [N]: standard deviation of the return over the horizon, a fraction
-    label: np.ndarray  # int8 [N]: 0 down, 1 flat, 2 up, negative: none
+    label: np.ndarray  # int8 [N]: DOWN, FLAT, UP or NULL of ``training.labels``
     label_known_at: np.ndarray  # int64 [N], ns
     label_return: np.ndarray  # float32 [N]: realised return over the horizon in sigma
 
@@ -38,12 +41,27 @@ class FoldRows:
     test: np.ndarray
 
 
-def open_dataset(tape_path: Path | str, folder: Path | str) -> Dataset:
-    """The arrays of ``folder`` beside the tape they were made from. Raises BadInput if one is missing or misaligned."""
-    records = Tape.open(tape_path, verify=False).records
+def open_dataset(tape_path: Path, folder: Path) -> Dataset:
+    """The arrays of ``folder`` beside the tape they were made from.
+
+    Raises BadInput if an array is missing, has another length, or was made from another tape.
+    """
+    tape = Tape.open(tape_path, verify=False)
+    if (made_from := read_spec(folder)["tape_id"]) != tape.tape_id:
+        raise BadInput(
+            f"{folder} was made from tape {made_from[:16]}, {tape_path} is {tape.tape_id[:16]}: run `dvc repro`"
+        )
     names = ("features", "ready", "sigma", "label", "label_known_at", "label_return")
-    arrays = {name: _open(Path(folder) / f"{name}.npy", len(records)) for name in names}
-    return Dataset(ts_event=records["ts_event"], instrument=records["instrument"], **arrays)
+    arrays = {name: _open(folder / f"{name}.npy", len(tape.records)) for name in names}
+    return Dataset(ts_event=tape.records["ts_event"], instrument=tape.records["instrument"], **arrays)
+
+
+def read_spec(folder: Path) -> dict[str, Any]:
+    """``spec.json`` of ``folder``: feature and label specification with their hashes, and the tape's id."""
+    try:
+        return json.loads((folder / "spec.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{folder}/spec.json: {error}; make it with `dvc repro featurize`") from None
 
 
 def _open(path: Path, rows: int) -> np.ndarray:
@@ -57,21 +75,20 @@ def _open(path: Path, rows: int) -> np.ndarray:
 
 
 def rows(data: Dataset, fold: Fold) -> FoldRows:
-    """The rows of ``fold`` whose kernel was warm and whose label is known inside their own block.
+    """The rows of each block of ``fold`` whose kernel was warm and that have a label.
 
-    A training label must be known before the calibration block starts, a calibration label before the test does
-    (the purge); ``fold`` itself carries the embargo.
+    The purge is in the bounds of ``fold``: ``training.splits`` ends a block before the first label that the next block
+    would leak into. Raises BadInput if nothing is left to train on or to calibrate with.
     """
-    usable = np.asarray(data.ready) & (np.asarray(data.label) >= 0)
+    usable = np.asarray(data.ready) & (np.asarray(data.label) != NULL)
 
-    def block(start: int, end: int, known_before: int) -> np.ndarray:
-        inside = (data.ts_event >= start) & (data.ts_event < end) & (data.label_known_at < known_before)
-        return np.flatnonzero(usable & inside)
+    def block(start: int, end: int) -> np.ndarray:
+        return np.flatnonzero(usable & (data.ts_event >= start) & (data.ts_event < end))
 
     found = FoldRows(
-        train=block(fold.train_start, fold.train_end, fold.calibrate_start),
-        calibrate=block(fold.calibrate_start, fold.calibrate_end, fold.test_start),
-        test=block(fold.test_start, fold.test_end, 2**63 - 1),
+        train=block(fold.train_start, fold.train_end),
+        calibrate=block(fold.calibrate_start, fold.calibrate_end),
+        test=block(fold.test_start, fold.test_end),
     )
     for name in ("train", "calibrate"):
         if not len(getattr(found, name)):

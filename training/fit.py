@@ -1,6 +1,7 @@
 """One fold: its training rows in, weights and curves out. The same task gives the same bytes in any process."""
 
 import hashlib
+import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ def fit_fold(task: FoldTask, report: Callable[[], None]) -> FoldFit:
 def _fit_network(
     task: FoldTask, data: Dataset, train: np.ndarray, scale: scaling.Scaling, report: Callable[[], None]
 ) -> tuple[dict[str, np.ndarray], dict[str, list[float]]]:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no hardware report per fold
     make_deterministic(f"{task.seed} {task.fold.index}")
     params = task.training
     layout = lanes.build(
@@ -91,6 +93,7 @@ def _fit_network(
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers")  # batches are gathers from a memory map
+        warnings.filterwarnings("ignore", ".*treespec", FutureWarning)  # Lightning calls torch's older interface
         trainer.fit(module, loader)
     return {name: value.detach().numpy().copy() for name, value in network.state_dict().items()}, curves.values
 

@@ -1,29 +1,22 @@
 """Named arrays on disk: ``.npz`` without pickled objects, equal arrays as equal bytes, never half-written."""
 
-import os
+import io
 from pathlib import Path
 
 import numpy as np
 
 from core.errors import BadInput
+from models.atomic import write_atomic
 
 
-def save(path: Path | str, arrays: dict[str, np.ndarray]) -> None:
-    """Write ``arrays`` beside ``path`` and rename. Names are sorted; the zip entries carry no clock."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with open(partial, "wb") as file:
-            np.savez(file, allow_pickle=False, **{name: arrays[name] for name in sorted(arrays)})
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write ``arrays`` atomically. Names are sorted; NumPy's zip entries carry no clock."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **{name: arrays[name] for name in sorted(arrays)})
+    write_atomic(path, buffer.getvalue())
 
 
-def load(path: Path | str) -> dict[str, np.ndarray]:
+def load(path: Path) -> dict[str, np.ndarray]:
     """The arrays of ``path``. Raises BadInput for a missing or damaged file."""
     try:
         with np.load(path, allow_pickle=False) as archive:
