@@ -1,0 +1,116 @@
+"""One fold's trading session: the core and its simulated venue over one tape, and what came of it.
+
+Nothing here decides anything: bars and predictions go into ``core.engine``, records come out. The same call serves the
+model, the rule baselines, the cost stress and the check against the training framework's predictions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from core import config, engine, strategies
+from core.errors import BadInput
+from core.instruments import Instrument
+from core.records import BAR, DECISION, FILL, PREDICTION, Kind
+from core.settings import Strategy, Trading
+from evaluation.performance import Curve, curve
+from evaluation.trades import round_trips, slippage_paid
+
+SMA: Final = Strategy(kind="sma")
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A session that ran. ``out`` and ``marks`` are the core's records; everything else is derived from them."""
+
+    out: np.ndarray  # RECORD [m]: ORDER, FILL, DECISION, INTENT, RISK in order
+    marks: np.ndarray  # MARK, one per bar
+    curve: Curve
+    trips: np.ndarray  # TRIP
+    fills: np.ndarray  # FILL
+    decisions: np.ndarray  # DECISION
+    initial_cash: int  # quote units
+    slippage: int  # quote units paid to modelled slippage
+
+
+def play(
+    bars: np.ndarray,
+    instruments: Sequence[Instrument],
+    predictions: np.ndarray,
+    trading: Trading,
+    trade_from_ns: int,
+) -> Played:
+    """Trade ``bars`` (BAR records) from a flat account; ``predictions[i]`` arrives after ``bars[i]``, or there are none.
+
+    Raises BadInput if the two differ in length, BadConfig if ``trading`` does not hold together.
+    """
+    if len(predictions) not in (0, len(bars)):
+        raise BadInput(f"{len(predictions)} predictions for {len(bars)} bars: each bar has one; run calibrate again")
+    built = config.build(trading, instruments)
+    rows = np.arange(len(predictions), dtype=np.int64)
+    run = engine.session(
+        built, bars.view(BAR), predictions.view(PREDICTION), rows, strategies.get(trading.strategy.kind)
+    )
+    fills = run.out[run.out["kind"] == Kind.FILL].view(FILL)
+    cash = cash_units(trading, instruments)
+    slippage_ppm = trading.execution.slippage_ppm
+    return Played(
+        out=run.out,
+        marks=run.marks,
+        curve=curve(run.marks, cash, trade_from_ns),
+        trips=round_trips(
+            fills, instruments, last_closes(bars, len(instruments)), int(bars["ts_event"][-1]), slippage_ppm
+        ),
+        fills=fills,
+        decisions=run.out[run.out["kind"] == Kind.DECISION].view(DECISION),
+        initial_cash=cash,
+        slippage=slippage_paid(fills, instruments, slippage_ppm),
+    )
+
+
+def cash_units(trading: Trading, instruments: Sequence[Instrument]) -> int:
+    """The account's initial cash in quote units."""
+    return int(Fraction(trading.account.initial_cash) / Fraction(instruments[0].quote_unit))
+
+
+def last_closes(bars: np.ndarray, n_instruments: int) -> list[int]:
+    """The last close of each instrument in ticks; 0 for one without a bar."""
+    closes = [0] * n_instruments
+    for instrument in range(n_instruments):
+        mine = np.flatnonzero(bars["instrument"] == instrument)
+        if len(mine):
+            closes[instrument] = int(bars.view(BAR)["close"][mine[-1]])
+    return closes
+
+
+def stressed(
+    trading: Trading, instruments: Sequence[Instrument], factor: int
+) -> tuple[Trading, tuple[Instrument, ...]]:
+    """The same session where fees and slippage turn out ``factor`` times as high as the strategy believes.
+
+    The entry threshold is a multiple of modelled cost; dividing the multiple keeps the threshold where it was, so the
+    strategy goes on taking the trades it would have taken and pays more for them.
+    """
+    execution = msgspec.structs.replace(trading.execution, slippage_ppm=trading.execution.slippage_ppm * factor)
+    strategy = msgspec.structs.replace(trading.strategy, entry_margin_ppm=trading.strategy.entry_margin_ppm // factor)
+    dearer = tuple(
+        replace(item, maker_fee_ppm=item.maker_fee_ppm * factor, taker_fee_ppm=item.taker_fee_ppm * factor)
+        for item in instruments
+    )
+    return msgspec.structs.replace(trading, execution=execution, strategy=strategy), dearer
+
+
+def with_rule(trading: Trading, strategy: Strategy) -> Trading:
+    """``trading`` under a rule strategy: same account, costs and risk."""
+    return msgspec.structs.replace(trading, strategy=strategy)
+
+
+def flips(decisions: np.ndarray, other: np.ndarray) -> int:
+    """How many decisions of two sessions over the same bars differ in reason or in side."""
+    if len(decisions) != len(other):
+        raise BadInput(f"{len(decisions)} decisions against {len(other)}: not sessions over the same bars")
+    return int(np.count_nonzero((decisions["reason"] != other["reason"]) | (decisions["side"] != other["side"])))
