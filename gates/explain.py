@@ -1,0 +1,88 @@
+"""Verdicts in words: per gate what was measured, why the gate exists and what would change its result."""
+
+import math
+
+from gates.judge import Outcome, Row, Verdict
+from gates.schema import Gate
+
+_COLUMNS = ("gate", "result", "value", "interval", "n", "needed")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """One row of the gate table, as text: gate, result, value, interval, n, what is needed."""
+    metric = row.metric
+    value = interval = observations = "-"
+    if metric is not None:
+        unit = "" if metric.unit in ("", "1") else f" {metric.unit}"
+        value = number(metric.value) + (unit if metric.value is not None else "")
+        observations = f"{metric.n:,}"
+        if metric.lower is not None or metric.upper is not None:
+            interval = f"[{number(metric.lower)}, {number(metric.upper)}]"
+    return row.gate.name, row.result.value, value, interval, observations, needed(row.gate)
+
+
+def needed(gate: Gate) -> str:
+    """The gate's condition, such as ``lower > 0, n ≥ 100``."""
+    if gate.limit is None:
+        return "reported"
+    sign = {"min": "≥", "max": "≤"} if not gate.exclusive else {"min": ">", "max": "<"}
+    condition = f"{gate.bound} {sign[gate.direction]} {number(gate.limit)}"
+    return condition + (f", n ≥ {gate.min_n:,}" if gate.min_n else "")
+
+
+def number(value: float | None) -> str:
+    """Four significant digits; a dash for what is undefined."""
+    return "-" if value is None else f"{value:.4g}"
+
+
+def headline(verdict: Verdict) -> str:
+    """The verdict in one line."""
+    count = f"{verdict.trials} trial" + ("s" if verdict.trials != 1 else "")
+    counted = {result: sum(row.result is result for row in verdict.rows) for result in Outcome}
+    parts = ", ".join(f"{n} {result.value.lower()}" for result, n in counted.items() if n)
+    return f"{verdict.outcome.value} on profile {verdict.profile}: {parts}; {count} counted"
+
+
+def markdown(verdict: Verdict) -> str:
+    """The gate table for a job summary."""
+    lines = [f"**{headline(verdict)}**", "", "| " + " | ".join(_COLUMNS) + " |", "|" + " --- |" * len(_COLUMNS)]
+    lines += ["| " + " | ".join(cells(row)) + " |" for row in verdict.rows]
+    return "\n".join(lines) + "\n"
+
+
+def sentences(row: Row) -> list[str]:
+    """What was measured, why the gate exists, what would change the result."""
+    name, result, value, interval, observations, condition = cells(row)
+    measured = f"{row.gate.metric} = {value}, interval {interval}, n {observations}; needs {condition}"
+    lines = [f"{name}: {result}", f"  measured  {measured}"]
+    if row.gate.why:
+        lines.append(f"  why       {row.gate.why}")
+    lines.append(f"  change    {what_would_change(row)}")
+    return lines
+
+
+def what_would_change(row: Row) -> str:
+    """What it would take for this row to pass, or how far it is from not passing."""
+    gate, metric, decided_on = row.gate, row.metric, row.decided_on
+    if row.result is Outcome.REPORTED:
+        return "nothing: it is shown only"
+    if row.result is Outcome.ERROR or metric is None:
+        return f"{row.reason}: the stage that measures it must run and succeed"
+    if metric.n < gate.min_n:
+        return f"{gate.min_n - metric.n:,} more observations: a longer test period or more instruments"
+    if metric.value is None or decided_on is None or gate.limit is None:
+        return f"{row.reason}: it needs a sample on which it is defined (trades, spread)"
+    distance = number(abs(decided_on - gate.limit))
+    if row.result is Outcome.PASS:
+        return f"it would fail if its {gate.bound} worsened by {distance}"
+    return f"its {gate.bound} must improve by {distance}" + _more_data(row, metric.value, decided_on, gate.limit)
+
+
+def _more_data(row: Row, value: float, bound: float, limit: float) -> str:
+    """An interval narrows with the square root of n: at the same value, how many times n moves the bound there?"""
+    if row.gate.bound == "value":
+        return ""
+    if not row.gate.holds(value) or value == limit:
+        return "; the value itself is on the wrong side, so more data of this kind would not help"
+    factor = ((value - bound) / (value - limit)) ** 2
+    return f", or the same value on about {math.ceil(factor * 10) / 10:.1f} times as many observations"
