@@ -172,7 +172,9 @@ def outages(spec: Market, seed: int, day: int) -> np.ndarray:
 
 
 def _generator(seed: int, name: str, day: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=[seed, (zlib.crc32(name.encode()) << 32) | day]))
+    return np.random.Generator(
+        np.random.Philox(key=np.array([seed, (zlib.crc32(name.encode()) << 32) | day], np.uint64))
+    )
 
 
 def _merged(
