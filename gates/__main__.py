@@ -18,7 +18,6 @@ from core.errors import PortcullisError
 from core.settings import as_json
 from gates import explain as words
 from gates import keys
-from gates.judge import Outcome, Verdict
 from gates.judge import as_json as verdict_json
 from gates.promote import Result
 from gates.promote import promote as promote_candidate
@@ -33,14 +32,13 @@ app.add_typer(key_app, name="keys")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 ProfileOption = Annotated[str, typer.Option(help="Which kind of model: a profile of gates/gates.yaml.")]
-COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.INSUFFICIENT: "yellow", Outcome.ERROR: "red"}
 
 
 @app.command()
 def check(profile: ProfileOption = BAR_MODEL, as_json_: JsonOption = False) -> None:
     """Judge the candidate with the trials counted now. Exit 0 PASS, 10 FAIL, 20 INSUFFICIENT, 30 not measured."""
     verdict = open_case(_here(), profile).verdict
-    _show(verdict_json(verdict)) if as_json_ else print_table(verdict)
+    _show(verdict_json(verdict)) if as_json_ else words.print_table(verdict)
     raise typer.Exit(verdict.exit_code)
 
 
@@ -127,23 +125,12 @@ def export(to: Annotated[Path, typer.Option(help="A runner's trust folder, such 
 
 
 @key_app.command()
-def create(release: Annotated[bool, typer.Option("--release", help="Good for live, not only for paper.")]) -> None:
+def create(
+    release: Annotated[bool, typer.Option("--release", help="Good for live, not only for paper.")] = False,
+) -> None:
     """Make the signing key before first use; refused if there is one."""
     path = keys.create_key("release" if release else "dev")
     typer.echo(f"{path}: made, mode 0600 (trust: {'release' if release else 'dev'})")
-
-
-def print_table(verdict: Verdict) -> None:
-    """The gate table on the terminal."""
-    table = Table("gate", "result", "value", "interval", "n", "needed")
-    for row in verdict.rows:
-        name, result, *rest = words.cells(row)
-        table.add_row(name, f"[{COLOURS.get(row.result, 'dim')}]{result}[/]", *rest)
-    console = Console()
-    console.print(table)
-    console.print(words.headline(verdict), style=f"bold {COLOURS[verdict.outcome]}")
-    if reasons := verdict.reasons():
-        console.print(reasons, markup=False)
 
 
 def main() -> None:
@@ -161,7 +148,7 @@ def _report(result: Result, as_json_: bool) -> None:
         _show({"changed": result.changed, "active": result.active, "message": result.message, "verdict": verdict})
         return
     if result.verdict:
-        print_table(result.verdict)
+        words.print_table(result.verdict)
     typer.echo(result.message)
 
 

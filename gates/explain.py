@@ -1,11 +1,16 @@
 """Verdicts in words: per gate what was measured, why the gate exists and what would change its result."""
 
 import math
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
 
 from gates.judge import Outcome, Row, Verdict
 from gates.schema import Gate
 
-_COLUMNS = ("gate", "result", "value", "interval", "n", "needed")
+_COLUMNS: Final = ("gate", "result", "value", "interval", "n", "needed")
+_COLOURS: Final = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.INSUFFICIENT: "yellow", Outcome.ERROR: "red"}
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -48,6 +53,19 @@ def markdown(verdict: Verdict) -> str:
     lines = [f"**{headline(verdict)}**", "", "| " + " | ".join(_COLUMNS) + " |", "|" + " --- |" * len(_COLUMNS)]
     lines += ["| " + " | ".join(cells(row)) + " |" for row in verdict.rows]
     return "\n".join(lines) + "\n"
+
+
+def print_table(verdict: Verdict) -> None:
+    """The gate table on the terminal."""
+    table = Table(*_COLUMNS)
+    for row in verdict.rows:
+        name, result, *rest = cells(row)
+        table.add_row(name, f"[{_COLOURS.get(row.result, 'dim')}]{result}[/]", *rest)
+    console = Console()
+    console.print(table)
+    console.print(headline(verdict), style=f"bold {_COLOURS[verdict.outcome]}")
+    if reasons := verdict.reasons():
+        console.print(reasons, markup=False)
 
 
 def sentences(row: Row) -> list[str]:

@@ -51,9 +51,9 @@ class Limit(Section, frozen=True, kw_only=True):
 
 
 class _Document(Section, frozen=True, kw_only=True):
-    gates: dict[str, float | dict[str, float]]
+    gates: dict[str, Any]
     actions_on_fail: tuple[str, ...]
-    profiles: dict[str, dict[str, float | Limit]]
+    profiles: dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,17 +116,17 @@ def load_gates(path: Path | str) -> GateFile:
     return GateFile(sha256=sha256_hex(data), profiles=profiles)
 
 
-def _flatten(path: Path | str, gates: dict[str, float | dict[str, float]]) -> tuple[Gate, ...]:
+def _flatten(path: Path | str, gates: dict[str, Any]) -> tuple[Gate, ...]:
     rows = []
     for key, value in gates.items():
         limits = {f"{key}.{part}": limit for part, limit in value.items()} if isinstance(value, dict) else {key: value}
         if not limits:
             raise BadConfig(f"{path}: gates.{key} is empty: it would limit nothing")
-        rows += [_gate(f"{path}: gates.{name}", name, limit) for name, limit in limits.items()]
+        rows += [_gate(f"{path}: gates.{name}", name, {"limit": limit}) for name, limit in limits.items()]
     return tuple(rows)
 
 
-def _gate(where: str, name: str, value: float | Limit) -> Gate:
+def _gate(where: str, name: str, value: Any) -> Gate:
     """``fx_gain_f1_min_pct.ev1`` is a lower limit on the metric ``fx_gain_f1_pct.ev1``."""
     key, _, part = name.partition(".")
     words = key.split("_")
@@ -138,7 +138,7 @@ def _gate(where: str, name: str, value: float | Limit) -> Gate:
         raise BadConfig(f"{where}: end the name in _min or _max, so that its direction is known")
     index = len(words) - 1 - words[::-1].index(found[0])
     metric = "_".join(words[:index] + words[index + 1 :]) + ("." + part if part else "")
-    long = value if isinstance(value, Limit) else Limit(limit=value)
+    long = parse(Limit, value if isinstance(value, dict) else {"limit": value}, where=where)
     if long.limit is not None and not math.isfinite(long.limit):
         raise BadConfig(f"{where}: the limit is {long.limit}; a finite number is required")
     if long.min_n < 0:

@@ -1,0 +1,22 @@
+"""Fixtures: a minimal checkout, and keys that never touch the user's own."""
+
+from pathlib import Path
+
+import pytest
+
+from gates.workspace import Workspace
+from tests.gates.checkout import make_workspace
+
+
+@pytest.fixture(autouse=True)
+def keys(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A key folder of this test's own."""
+    folder = tmp_path_factory.mktemp("keys")
+    monkeypatch.setenv("PORTCULLIS_KEYS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Workspace:
+    """A minimal checkout."""
+    return make_workspace(tmp_path / "checkout")
