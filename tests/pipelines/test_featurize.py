@@ -1,0 +1,85 @@
+"""The featurize stage: arrays aligned with the tape, the same whatever the chunk, whole or not there."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import BadConfig, BadInput
+from core.instruments import Instrument
+from core.records import RECORD, Kind
+from features.spec import FeatureParams, spec_from_json
+from feeds.tape import Tape, write_tape
+from pipelines.featurize import featurize
+from tests.features.walk import INTERVAL_NS, SPEC, batch, interleave, walk
+from training.labels import LabelParams, make
+
+NAMES = ("features", "ready", "sigma", "label", "label_known_at", "label_return")
+
+
+def instrument(symbol: str) -> Instrument:
+    return Instrument(symbol=symbol, base=symbol, quote="USDT", tick="0.01", lot="0.00001")
+
+
+@pytest.fixture(scope="module")
+def bars() -> np.ndarray:
+    return interleave(walk(700, 1, lost=0.02, outages=((400, 20),)), walk(500, 2, instrument=1))
+
+
+@pytest.fixture
+def tape(tmp_path: Path, bars: np.ndarray) -> Tape:
+    write_tape(
+        tmp_path / "market.tape", [bars], instruments=[instrument("A"), instrument("B")], interval_ns=INTERVAL_NS
+    )
+    return Tape.open(tmp_path / "market.tape")
+
+
+def load(folder: Path) -> dict[str, np.ndarray]:
+    return {name: np.load(folder / f"{name}.npy") for name in NAMES}
+
+
+def test_arrays_are_the_kernels_and_the_labels_of_the_whole_tape(tape: Tape, bars: np.ndarray, tmp_path: Path) -> None:
+    featurize(tape, tmp_path / "out", FeatureParams(), LabelParams())
+    features, ready, sigma = batch(bars)
+    labels = make(bars, sigma, LabelParams())
+    expected = (features, ready, sigma, labels.label, labels.known_at, labels.label_return)
+    for (name, found), wanted in zip(load(tmp_path / "out").items(), expected, strict=True):
+        assert found.dtype == wanted.dtype and found.tobytes() == wanted.tobytes(), name
+    document = json.loads((tmp_path / "out" / "spec.json").read_bytes())
+    assert spec_from_json(document["features"]) == SPEC
+    assert (document["features_hash"], document["label_hash"]) == (SPEC.hash, LabelParams().hash)
+    assert document["tape_id"] == tape.tape_id
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 7, 400])
+def test_chunks_change_no_byte(tape: Tape, tmp_path: Path, chunk_rows: int) -> None:
+    featurize(tape, tmp_path / "whole", FeatureParams(), LabelParams())
+    featurize(tape, tmp_path / "parts", FeatureParams(), LabelParams(), chunk_rows=chunk_rows)
+    for path in sorted((tmp_path / "whole").iterdir()):
+        assert path.read_bytes() == (tmp_path / "parts" / path.name).read_bytes(), path.name
+
+
+def test_a_second_run_replaces_the_first(tape: Tape, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old.npy").touch()
+    featurize(tape, out, FeatureParams(), LabelParams())
+    assert sorted(path.name for path in out.iterdir()) == sorted([*(f"{name}.npy" for name in NAMES), "spec.json"])
+
+
+def test_a_record_that_is_no_bar_leaves_nothing_behind(tmp_path: Path, bars: np.ndarray) -> None:
+    records = bars.view(RECORD).copy()
+    records["kind"][300] = Kind.FILL
+    write_tape(tmp_path / "t.tape", [records], instruments=[instrument("A"), instrument("B")], interval_ns=INTERVAL_NS)
+    with pytest.raises(BadInput, match="record of kind 4 among bars"):
+        featurize(Tape.open(tmp_path / "t.tape"), tmp_path / "out", FeatureParams(), LabelParams(), chunk_rows=100)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.tape"]
+
+
+def test_a_horizon_between_bars_is_refused(tape: Tape, tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match="horizon_minutes"):
+        featurize(tape, tmp_path / "out", FeatureParams(), LabelParams(horizon_minutes=7))
+    with pytest.raises(BadConfig, match="interval"):
+        featurize(replace(tape, interval_ns=0), tmp_path / "out", FeatureParams(), LabelParams())
