@@ -1,0 +1,176 @@
+"""From typed settings to the one configuration record of the core, with every bound of its arithmetic proven.
+
+What is proven here, so that no later sum or product can leave 64 bits (``core.units`` checks the products again):
+
+- an account's equity stays within ``EQUITY_GROWTH_MAX`` times its initial cash (the core stops beyond it), and
+  ``SUM_TERMS`` such amounts can be added;
+- price x value_num fits 62 bits for every price up to ``price_max``; a bar or fill above that is refused;
+- base units of ``lots_max`` lots fit 61 bits; orders are clipped to it and fills above it refused;
+- the divisors value_den and value_den x lot_units are at most 2**62.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+
+from core import strategies
+from core.errors import BadConfig
+from core.instruments import Instrument
+from core.layout import CONFIG, INSTRUMENTS_MAX, PRICE_TICKS_MAX, RATE_SLOTS
+from core.settings import Execution, Risk, Strategy, Trading
+from core.units import DIVISOR_MAX, PPM
+
+EQUITY_GROWTH_MAX: Final = 100
+SUM_TERMS: Final = 2 * INSTRUMENTS_MAX  # cash, every position, every pending order
+AMOUNT_MAX: Final = 2**62
+BASE_UNITS_MAX: Final = 2**61
+TIME_NS_MAX: Final = 10**17  # three years: no latency, lifetime or pause is longer
+
+
+def build(trading: Trading, instruments: Sequence[Instrument]) -> np.ndarray:
+    """The configuration of one account, shape (1,), dtype CONFIG.
+
+    Raises BadConfig naming the key, its value and the limit for anything impossible or contradictory.
+    """
+    _check_instruments(trading, instruments)
+    _check_strategy(trading.strategy)
+    _check_risk(trading.risk)
+    _check_execution(trading.execution)
+    config = np.zeros(1, CONFIG)
+    row = config[0]
+    row["n_instruments"] = len(instruments)
+    row["initial_cash"], row["equity_max"] = _cash(trading, instruments[0])
+    row["fixed_lots"] = trading.strategy.fixed_lots
+    for name in ("order_latency_ns", "slippage_ppm", "participation_ppm", "order_ttl_ns"):
+        row[name] = getattr(trading.execution, name)
+    for name in Risk.__struct_fields__:
+        if name != "whitelist":
+            row[name] = getattr(trading.risk, name)
+    for market, instrument in zip(row["markets"], instruments, strict=False):
+        _fill_market(market, instrument, trading)
+    row["key"] = int.from_bytes(hashlib.sha256(config.tobytes()).digest()[:8], "little") >> 2
+    return config
+
+
+def _cash(trading: Trading, instrument: Instrument) -> tuple[int, int]:
+    """Initial cash and the equity bound, in quote units."""
+    units = Fraction(_decimal("account.initial_cash", trading.account.initial_cash)) / Fraction(instrument.quote_unit)
+    if units.denominator != 1 or units <= 0:
+        raise BadConfig(
+            f"account.initial_cash is {trading.account.initial_cash}: it must be above 0 and a whole number of "
+            f"{instrument.quote_unit} {instrument.quote}"
+        )
+    equity_max = int(units) * EQUITY_GROWTH_MAX
+    if equity_max * SUM_TERMS > AMOUNT_MAX:
+        most = Fraction(AMOUNT_MAX, SUM_TERMS * EQUITY_GROWTH_MAX) * Fraction(instrument.quote_unit)
+        raise BadConfig(
+            f"account.initial_cash is {trading.account.initial_cash}: at most {int(most)} {instrument.quote} fit 64 "
+            f"bits at a unit of {instrument.quote_unit} with room to grow {EQUITY_GROWTH_MAX}-fold; use a larger unit"
+        )
+    return int(units), equity_max
+
+
+def _decimal(key: str, text: str) -> Fraction:
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise BadConfig(f"{key} is {text!r}: it must be a decimal string such as '100000'") from None
+
+
+def _fill_market(market: np.void, instrument: Instrument, trading: Trading) -> None:
+    market["instrument"] = record = instrument.record()
+    unit_den = int(record["value_den"]) * int(record["lot_units"])
+    if unit_den > DIVISOR_MAX:
+        raise BadConfig(
+            f"{instrument.symbol}: lot {instrument.lot} x tick {instrument.tick} divide a cash unit into {unit_den} "
+            f"parts, at most {DIVISOR_MAX} fit: use a finer quote_unit or a coarser base_unit"
+        )
+    whitelist = trading.risk.whitelist
+    market["allowed"] = int(not whitelist or instrument.symbol in whitelist)
+    market["price_max"] = min(PRICE_TICKS_MAX, AMOUNT_MAX // int(record["value_num"]))
+    market["lots_max"] = BASE_UNITS_MAX // int(record["lot_units"])
+    market["unit_den"] = unit_den
+    params = market["params"]
+    for name in ("hold_horizons", "entry_margin_ppm", "exit_edge_ppm", "fast", "slow"):
+        params[name] = getattr(trading.strategy, name)
+    params["cost_ppm"] = 2 * (instrument.taker_fee_ppm + trading.execution.slippage_ppm)
+
+
+def _check_instruments(trading: Trading, instruments: Sequence[Instrument]) -> None:
+    if trading.account.profile != "spot":
+        raise BadConfig(f"account.profile is {trading.account.profile!r}: there is 'spot' (long-only, no leverage)")
+    if not 1 <= len(instruments) <= INSTRUMENTS_MAX:
+        raise BadConfig(f"{len(instruments)} instruments share the account: 1 to {INSTRUMENTS_MAX} are possible")
+    symbols = [instrument.symbol for instrument in instruments]
+    if len(set(symbols)) < len(symbols):
+        raise BadConfig(f"a symbol appears twice among {', '.join(symbols)}")
+    for instrument in instruments:
+        if instrument.quote != trading.account.quote:
+            raise BadConfig(
+                f"{instrument.symbol} is quoted in {instrument.quote}, account.quote is {trading.account.quote}: "
+                "one account holds one quote currency"
+            )
+        if Fraction(instrument.quote_unit) != Fraction(instruments[0].quote_unit):
+            raise BadConfig(
+                f"{instrument.symbol} counts {instrument.quote} in units of {instrument.quote_unit}, {symbols[0]} in "
+                f"{instruments[0].quote_unit}: one account has one unit"
+            )
+    unknown = [symbol for symbol in trading.risk.whitelist if symbol not in symbols]
+    if unknown:
+        raise BadConfig(f"risk.whitelist names {', '.join(unknown)}; the tape has {', '.join(symbols)}")
+
+
+def _check_strategy(strategy: Strategy) -> None:
+    if strategy.kind not in strategies.names():
+        raise BadConfig(f"strategy.kind is {strategy.kind!r}; there is {', '.join(strategies.names())}")
+    _within("strategy.hold_horizons", strategy.hold_horizons, 1, 10_000)
+    _within("strategy.entry_margin_ppm", strategy.entry_margin_ppm, 0, 1000 * PPM)
+    _within("strategy.exit_edge_ppm", strategy.exit_edge_ppm, -PPM, PPM)
+    _within("strategy.fixed_lots", strategy.fixed_lots, 0, BASE_UNITS_MAX)
+    _within("strategy.fast", strategy.fast, 1, strategies.SMA_WINDOW_MAX)
+    _within("strategy.slow", strategy.slow, 1, strategies.SMA_WINDOW_MAX)
+    _below("strategy.fast", strategy.fast, "strategy.slow", strategy.slow)
+
+
+def _check_execution(execution: Execution) -> None:
+    for name in ("feed_latency_ns", "decision_latency_ns"):
+        _within(f"execution.{name}", getattr(execution, name), 0, TIME_NS_MAX)
+    _within("execution.order_latency_ns", execution.order_latency_ns, 1, TIME_NS_MAX)  # execution after decision
+    _within("execution.order_ttl_ns", execution.order_ttl_ns, 1, TIME_NS_MAX)
+    _within("execution.slippage_ppm", execution.slippage_ppm, 0, PPM // 2)
+    _within("execution.participation_ppm", execution.participation_ppm, 0, PPM)  # 0: unlimited
+
+
+def _check_risk(risk: Risk) -> None:
+    _within("risk.sigma_target_ppm", risk.sigma_target_ppm, 1, PPM)
+    for name in ("asset_cap_ppm", "total_cap_ppm", "daily_stop_ppm", "flatten_drawdown_ppm"):
+        _within(f"risk.{name}", getattr(risk, name), 1, PPM)  # above the whole account is leverage
+    for name in ("caution_multiplier_ppm", "min_confidence_ppm"):
+        _within(f"risk.{name}", getattr(risk, name), 0, PPM)
+    _within("risk.price_band_ppm", risk.price_band_ppm, 1, 1000 * PPM)
+    _within("risk.max_orders_per_hour", risk.max_orders_per_hour, 1, RATE_SLOTS)
+    _within("risk.circuit_failures", risk.circuit_failures, 1, 1_000_000)
+    for name in ("prediction_ttl_ns", "cooldown_ns", "circuit_open_ns"):
+        _within(f"risk.{name}", getattr(risk, name), 0, TIME_NS_MAX)
+    _within("risk.caution_drawdown_ppm", risk.caution_drawdown_ppm, 1, PPM)
+    caution, halt, flatten = risk.caution_drawdown_ppm, risk.halt_drawdown_ppm, risk.flatten_drawdown_ppm
+    _below("risk.caution_drawdown_ppm", caution, "risk.halt_drawdown_ppm", halt)
+    _below("risk.halt_drawdown_ppm", halt, "risk.flatten_drawdown_ppm", flatten)
+    if risk.asset_cap_ppm > risk.total_cap_ppm:
+        raise BadConfig(
+            f"risk.asset_cap_ppm is {risk.asset_cap_ppm}, above risk.total_cap_ppm {risk.total_cap_ppm}: "
+            "one asset may not exceed the total"
+        )
+
+
+def _within(key: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise BadConfig(f"{key} is {value}: it must lie within {low}..{high}")
+
+
+def _below(key: str, value: int, other: str, limit: int) -> None:
+    if not value < limit:
+        raise BadConfig(f"{key} is {value}, {other} is {limit}: the first must be below the second")

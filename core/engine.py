@@ -1,0 +1,301 @@
+"""The engine: entry points that feed records to the core and to the simulated venue.
+
+``run`` is ``on_record`` in a loop, ``on_record`` is the venue plus ``on_core_record``; chunking changes nothing. For
+one input, the venue's ORDER and FILL records come first in ``out`` (the core has taken them before the input), then
+everything the core made of the input. So a journal is: those ORDER and FILL records, the input, the rest; and fed back
+record by record to ``on_core_record`` it reproduces every output and every byte of the state.
+
+Arrays: ``config`` (1,) CONFIG, ``state`` (1,) STATE, ``venue`` (1,) VENUE, ``record`` (1,) of any record dtype,
+``out`` RECORD, ``marks`` MARK, ``bars`` BAR or RECORD, ``predictions`` PREDICTION or RECORD, ``rows`` int64.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numba
+import numpy as np
+from numba.core import types
+from numba.np.numpy_support import from_dtype
+
+from core import simulator, step
+from core.errors import BadInput, require
+from core.jit import entry, kernel
+from core.layout import CONFIG, OUTBOX, OUTBOX_SLOTS, STATE, VENUE
+from core.outbox import flush
+from core.records import BAR, COMMAND, FILL, INTENT, MARK, ORDER, PREDICTION, RECORD, Kind
+from core.strategies import SIGNATURE
+from core.units import UP, share_ppm
+
+IS_BAR: Final = int(Kind.BAR)
+IS_PREDICTION: Final = int(Kind.PREDICTION)
+IS_ORDER: Final = int(Kind.ORDER)
+IS_FILL: Final = int(Kind.FILL)
+IS_COMMAND: Final = int(Kind.COMMAND)
+IS_INTENT: Final = int(Kind.INTENT)
+IS_MARK: Final = int(Kind.MARK)
+OUT_PER_INPUT: Final = 2 * OUTBOX_SLOTS  # the most records one input can put into ``out``
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A finished session: everything but the inputs, in order; one mark per bar; the end states."""
+
+    out: np.ndarray  # (n,) RECORD
+    marks: np.ndarray  # (bars,) MARK
+    state: np.ndarray  # (1,) STATE
+    venue: np.ndarray  # (1,) VENUE
+
+
+def new_state(config: np.ndarray) -> np.ndarray:
+    """A flat account with its initial cash, shape (1,), dtype STATE."""
+    state = np.zeros(1, STATE)
+    cash = config[0]["initial_cash"]
+    state[0]["account"]["cash"] = cash
+    state[0]["account"]["equity"] = cash
+    state[0]["account"]["next_order_id"] = 1
+    state[0]["risk"]["peak_equity"] = cash
+    state[0]["risk"]["day_equity"] = cash
+    state[0]["risk"]["day_floor"] = cash - share_ppm(cash, config[0]["daily_stop_ppm"], UP)
+    return state
+
+
+def new_venue(config: np.ndarray) -> np.ndarray:
+    """A simulated venue without orders, shape (1,), dtype VENUE."""
+    return np.zeros(1, VENUE)
+
+
+def on_record(
+    config: np.ndarray, state: np.ndarray, venue: np.ndarray, record: np.ndarray, out: np.ndarray, strategy: Any
+) -> int:
+    """Feed one BAR, PREDICTION or COMMAND; returns how many records were put into ``out``.
+
+    ``out`` must hold ``OUT_PER_INPUT`` records. Raises BadInput for a record that cannot be used.
+    """
+    if len(out) < OUT_PER_INPUT:
+        raise BadInput(f"out holds {len(out)} records, one input may make {OUT_PER_INPUT}: give a larger array")
+    count: int = _compiled(_on_record)(config, state, venue, record.view(RECORD), out, strategy)
+    return count
+
+
+def on_core_record(config: np.ndarray, state: np.ndarray, record: np.ndarray, out: np.ndarray, strategy: Any) -> int:
+    """Feed one input of any kind to the core alone (live and replay); returns how many records were put into ``out``.
+
+    ``out`` must hold ``OUT_PER_INPUT`` records. Raises BadInput for a record that cannot be used.
+    """
+    if len(out) < OUT_PER_INPUT:
+        raise BadInput(f"out holds {len(out)} records, one input may make {OUT_PER_INPUT}: give a larger array")
+    count: int = _compiled(_on_core_record)(config, state, record.view(RECORD), out, strategy)
+    return count
+
+
+def run(
+    config: np.ndarray,
+    state: np.ndarray,
+    venue: np.ndarray,
+    bars: np.ndarray,
+    predictions: np.ndarray,
+    rows: np.ndarray,
+    start: int,
+    out: np.ndarray,
+    marks: np.ndarray,
+    strategy: Any,
+) -> tuple[int, int, int, int]:
+    """Run rows from ``start``; ``predictions[j]`` arrives after row ``rows[j]`` (ascending).
+
+    Returns (rows done, predictions done, records in ``out``, marks): the first two count from the arrays' beginning,
+    so the first is the next ``start``. Stops before a row whose records might not fit; call again with room.
+    """
+    done: tuple[int, int, int, int] = _compiled(_run)(
+        config, state, venue, bars.view(BAR), predictions.view(PREDICTION), rows, start, out, marks, strategy
+    )
+    return done
+
+
+def session(config: np.ndarray, bars: np.ndarray, predictions: np.ndarray, rows: np.ndarray, strategy: Any) -> Session:
+    """A whole session from a flat account. ``strategy`` is ``core.strategies.get(name)``.
+
+    Raises BadInput if ``rows`` is not ascending or names rows that do not exist.
+    """
+    rows = np.ascontiguousarray(rows, np.int64)
+    if len(rows) != len(predictions) or (len(rows) and not 0 <= rows[0] <= rows[-1] < len(bars)):
+        raise BadInput(f"{len(predictions)} predictions, {len(rows)} rows for {len(bars)} bars: one valid row each")
+    if np.any(np.diff(rows) < 0):
+        raise BadInput("rows is not ascending: sort the predictions by the row after which they arrive")
+    state, venue = new_state(config), new_venue(config)
+    out = np.zeros(len(predictions) + 16 * OUT_PER_INPUT, RECORD)
+    marks = np.zeros(len(bars), MARK)
+    start = n_out = 0
+    while start < len(bars):
+        before = start
+        start, _, made, _ = run(
+            config, state, venue, bars, predictions, rows, start, out[n_out:], marks[start:], strategy
+        )
+        n_out += made
+        if start == before or len(out) - n_out < 2 * OUT_PER_INPUT:
+            out = np.concatenate([out, np.zeros(max(len(out), 16 * OUT_PER_INPUT), RECORD)])
+    require(start == len(bars), f"the session stopped at row {start} of {len(bars)}")
+    return Session(out=out[:n_out].copy(), marks=marks, state=state, venue=venue)
+
+
+def _run(
+    config: np.ndarray,
+    state: np.ndarray,
+    venue: np.ndarray,
+    bars: np.ndarray,
+    predictions: np.ndarray,
+    rows: np.ndarray,
+    start: int,
+    out: np.ndarray,
+    marks: np.ndarray,
+    strategy: Any,
+) -> tuple[int, int, int, int]:
+    config_row, state_row, venue_row = config[0], state[0], venue[0]
+    outbox = np.zeros(1, OUTBOX)
+    box = outbox[0]
+    orders, fills, intents = out.view(ORDER), out.view(FILL), out.view(INTENT)
+    row, n_out, n_marks = start, 0, 0
+    arrived = np.searchsorted(rows, start)
+    while row < len(bars) and n_marks < len(marks):
+        last = arrived
+        while last < len(rows) and rows[last] == row:
+            last += 1
+        if len(out) - n_out < OUT_PER_INPUT * (1 + last - arrived):
+            break
+        bar = bars[row]
+        n_out = _bar(config_row, state_row, venue_row, box, bar, out, orders, fills, intents, n_out, strategy)
+        while arrived < last:
+            step.on_prediction(config_row, state_row, box, predictions[arrived], strategy)
+            n_out = _deliver(config_row, venue_row, box, out, intents, n_out)
+            arrived += 1
+        _mark(state_row, bar, marks[n_marks])
+        n_marks += 1
+        row += 1
+    return row, arrived, n_out, n_marks
+
+
+def _on_record(
+    config: np.ndarray, state: np.ndarray, venue: np.ndarray, record: np.ndarray, out: np.ndarray, strategy: Any
+) -> int:
+    config_row, state_row, venue_row = config[0], state[0], venue[0]
+    outbox = np.zeros(1, OUTBOX)
+    box = outbox[0]
+    orders, fills, intents = out.view(ORDER), out.view(FILL), out.view(INTENT)
+    kind = record[0]["kind"]
+    if kind == IS_BAR:
+        bar = record.view(BAR)[0]
+        return _bar(config_row, state_row, venue_row, box, bar, out, orders, fills, intents, 0, strategy)
+    if kind == IS_PREDICTION:
+        step.on_prediction(config_row, state_row, box, record.view(PREDICTION)[0], strategy)
+    elif kind == IS_COMMAND:
+        step.on_command(config_row, state_row, box, record.view(COMMAND)[0])
+    else:
+        raise BadInput("on_record takes BAR, PREDICTION and COMMAND records: orders and fills are the venue's to make")
+    return _deliver(config_row, venue_row, box, out, intents, 0)
+
+
+def _on_core_record(config: np.ndarray, state: np.ndarray, record: np.ndarray, out: np.ndarray, strategy: Any) -> int:
+    config_row, state_row = config[0], state[0]
+    outbox = np.zeros(1, OUTBOX)
+    box = outbox[0]
+    kind = record[0]["kind"]
+    if kind == IS_BAR:
+        step.check_bar(config_row, state_row, record.view(BAR)[0])
+        step.on_bar(config_row, state_row, box, record.view(BAR)[0], strategy)
+    elif kind == IS_PREDICTION:
+        step.on_prediction(config_row, state_row, box, record.view(PREDICTION)[0], strategy)
+    elif kind == IS_ORDER:
+        step.on_order(config_row, state_row, box, record.view(ORDER)[0])
+    elif kind == IS_FILL:
+        step.on_fill(config_row, state_row, box, record.view(FILL)[0])
+    elif kind == IS_COMMAND:
+        step.on_command(config_row, state_row, box, record.view(COMMAND)[0])
+    else:
+        raise BadInput("the core takes BAR, PREDICTION, ORDER, FILL and COMMAND records only")
+    return flush(box, out, 0)
+
+
+@kernel
+def _bar(
+    config: np.void,
+    state: np.void,
+    venue: np.void,
+    box: np.void,
+    bar: np.void,
+    out: np.ndarray,
+    orders: np.ndarray,
+    fills: np.ndarray,
+    intents: np.ndarray,
+    n_out: int,
+    strategy: Any,
+) -> int:
+    """One bar through venue and core; ``orders``, ``fills`` and ``intents`` are typed views of ``out``."""
+    step.check_bar(config, state, bar)
+    simulator.on_bar(config, venue, box, bar)
+    if box["count"] > 0:
+        first, n_out = n_out, flush(box, out, n_out)
+        for k in range(first, n_out):
+            if out[k]["kind"] == IS_FILL:
+                step.on_fill(config, state, box, fills[k])
+            else:
+                step.on_order(config, state, box, orders[k])
+    step.on_bar(config, state, box, bar, strategy)
+    return _deliver(config, venue, box, out, intents, n_out)
+
+
+@kernel
+def _deliver(config: np.void, venue: np.void, box: np.void, out: np.ndarray, intents: np.ndarray, n_out: int) -> int:
+    """Move the core's records to ``out`` and its intents on to the venue."""
+    if box["count"] == 0:
+        return n_out
+    first, n_out = n_out, flush(box, out, n_out)
+    for k in range(first, n_out):
+        if out[k]["kind"] == IS_INTENT:
+            simulator.submit(config, venue, intents[k])
+    return n_out
+
+
+@kernel
+def _mark(state: np.void, bar: np.void, mark: np.void) -> None:
+    """The account after a bar and the predictions that followed it."""
+    account, risk = state["account"], state["risk"]
+    mark["ts_event"] = bar["ts_event"]
+    mark["ts_known"] = bar["ts_known"]
+    mark["kind"] = IS_MARK
+    mark["side"] = 0
+    mark["instrument"] = bar["instrument"]
+    mark["reason"] = 0
+    mark["flags"] = 0
+    mark["equity"] = account["equity"]
+    mark["cash"] = account["cash"]
+    mark["exposure"] = account["exposure"]
+    mark["drawdown_ppm"] = risk["drawdown_ppm"]
+    mark["state"] = risk["state"]
+
+
+def _writable(dtype: np.dtype) -> types.Array:
+    return types.Array(from_dtype(dtype), 1, "C")
+
+
+def _readable(dtype: np.dtype) -> types.Array:
+    return types.Array(from_dtype(dtype), 1, "C", readonly=True)
+
+
+@functools.cache
+def _compiled(function: Any) -> Any:
+    """``function`` compiled once for read-only inputs (a tape is a read-only map); writable ones convert to that."""
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return function
+    wants = types.FunctionType(SIGNATURE)
+    config, state, venue = _readable(CONFIG), _writable(STATE), _writable(VENUE)
+    out, marks = _writable(RECORD), _writable(MARK)
+    rows = types.Array(types.int64, 1, "C", readonly=True)
+    signatures = {
+        _run: (config, state, venue, _readable(BAR), _readable(PREDICTION), rows, types.int64, out, marks, wants),
+        _on_record: (config, state, venue, _readable(RECORD), out, wants),
+        _on_core_record: (config, state, _readable(RECORD), out, wants),
+    }
+    compiled: Any = entry(function)
+    compiled.compile(signatures[function])
+    compiled.disable_compile()
+    return compiled

@@ -1,0 +1,145 @@
+"""The simulated venue on bars: market orders, one working order per instrument, driven by records alone.
+
+Rules, in words and with their reasons in ``docs/simulation.md``. A bar settles what can have happened in it before
+the core sees its close: acknowledgement or reject at the order's arrival, then the fill at the bar's open moved
+against us by the slippage, then expiry or cancellation of what remains.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from core import rules, units
+from core.errors import BrokenInvariant
+from core.jit import kernel
+from core.outbox import emit
+from core.records import Action, FeeAsset, Kind, OrderState, Reason, Side
+from core.units import DOWN, UP, share_ppm
+
+ORDER: Final = int(Kind.ORDER)
+FILL: Final = int(Kind.FILL)
+BUY: Final = int(Side.BUY)
+CANCEL: Final = int(Action.CANCEL)
+NEW: Final = int(OrderState.NEW)
+CANCELED: Final = int(OrderState.CANCELED)
+EXPIRED_STATE: Final = int(OrderState.EXPIRED)
+REJECTED: Final = int(OrderState.REJECTED)
+QUOTE: Final = int(FeeAsset.QUOTE)
+BASE: Final = int(FeeAsset.BASE)
+NONE: Final = int(Reason.NONE)
+FILLED: Final = int(Reason.FILLED)
+PARTIAL: Final = int(Reason.PARTIAL)
+VENUE_REJECT: Final = int(Reason.VENUE_REJECT)
+EXPIRED: Final = int(Reason.EXPIRED)
+NO_VOLUME: Final = int(Reason.NO_VOLUME)
+CANCEL_STALE: Final = int(Reason.CANCEL_STALE)
+
+
+@kernel
+def submit(config: np.void, venue: np.void, intent: np.void) -> None:
+    """Take an INTENT on its way to the venue. Raises BrokenInvariant if risk did not approve exactly this one."""
+    rules.verify(config, intent)
+    order = venue["working"][np.int64(intent["instrument"])]
+    arrival = intent["ts_known"] + config["order_latency_ns"]
+    if intent["flags"] == CANCEL:
+        if order["order_id"] == intent["order_id"] and order["cancel_ns"] == 0:
+            order["cancel_ns"] = arrival
+        return
+    if order["order_id"] != 0:
+        raise BrokenInvariant("the simulated venue got a second order for an instrument whose first one still works")
+    order["order_id"] = intent["order_id"]
+    order["side"] = intent["side"]
+    order["qty"] = intent["qty"]
+    order["filled"] = 0
+    order["arrival_ns"] = arrival
+    order["deadline_ns"] = intent["deadline_ns"]
+    order["cancel_ns"] = 0
+    order["acknowledged"] = 0
+
+
+@kernel
+def on_bar(config: np.void, venue: np.void, box: np.void, bar: np.void) -> None:
+    """Settle the instrument's working order in ``bar``; emits ORDER and FILL records."""
+    order = venue["working"][np.int64(bar["instrument"])]
+    opened = order["last_close_ns"]  # no trade of this bar was earlier than the previous bar's close
+    order["last_close_ns"] = bar["ts_event"]
+    if order["order_id"] == 0 or order["arrival_ns"] >= bar["ts_event"]:
+        return
+    earliest = max(opened, order["arrival_ns"])
+    if order["acknowledged"] == 0:
+        if not _acceptable(config, order, bar):
+            _end(order, box, bar, order["arrival_ns"], REJECTED, VENUE_REJECT)
+            return
+        order["acknowledged"] = 1
+        _report(order, box, bar, order["arrival_ns"], NEW, NONE)
+    if order["cancel_ns"] == 0 or order["cancel_ns"] > earliest:
+        if order["deadline_ns"] > earliest:
+            _fill(config, venue, order, box, bar, earliest)
+            if order["filled"] == order["qty"]:
+                order["order_id"] = 0
+                return
+    stop = _stop_ns(order, bar["ts_event"])
+    if stop > 0 and stop == order["cancel_ns"]:
+        _end(order, box, bar, stop, CANCELED, CANCEL_STALE)
+    elif stop > 0:
+        _end(order, box, bar, stop, EXPIRED_STATE, EXPIRED if order["filled"] > 0 else NO_VOLUME)
+
+
+@kernel
+def _stop_ns(order: np.void, until: int) -> int:
+    """When the remainder stops working, if that is no later than ``until``: cancelled or expired, or 0."""
+    stop = order["deadline_ns"]
+    if 0 < order["cancel_ns"] <= stop:
+        stop = order["cancel_ns"]
+    return stop if stop <= until else 0
+
+
+@kernel
+def _acceptable(config: np.void, order: np.void, bar: np.void) -> bool:
+    """The venue's own filters at the order's arrival, at the only price then known: the bar's open."""
+    instrument = config["markets"][np.int64(bar["instrument"])]["instrument"]
+    if order["qty"] < instrument["min_lots"]:
+        return False
+    return units.notional(instrument, bar["open"], order["qty"], DOWN) >= instrument["min_notional"]
+
+
+@kernel
+def _fill(config: np.void, venue: np.void, order: np.void, box: np.void, bar: np.void, earliest: int) -> None:
+    """Fill what the bar's volume lets through, at its open moved against us."""
+    left = order["qty"] - order["filled"]
+    volume = bar["volume"]
+    if config["participation_ppm"] > 0:
+        qty = min(left, share_ppm(volume, config["participation_ppm"], DOWN))
+    else:
+        qty = left if volume > 0 else 0
+    if qty == 0:
+        return
+    index = np.int64(bar["instrument"])
+    instrument = config["markets"][index]["instrument"]
+    is_buy = order["side"] == BUY
+    price = units.worse_price(bar["open"], config["slippage_ppm"], is_buy)
+    rate = instrument["taker_fee_ppm"]
+    if is_buy and instrument["fee_in_received"] == 1:
+        charged, asset = units.fee(qty * instrument["lot_units"], rate), BASE
+    else:
+        charged, asset = units.fee(units.notional(instrument, price, qty, UP if is_buy else DOWN), rate), QUOTE
+    order["filled"] += qty
+    venue["next_exec_id"] += 1
+    reason = FILLED if qty == left else PARTIAL
+    exec_id, known = venue["next_exec_id"], bar["ts_known"]
+    side, order_id = order["side"], order["order_id"]
+    emit(box, earliest, known, FILL, side, index, reason, asset, order_id, price, qty, charged, exec_id)
+
+
+@kernel
+def _report(order: np.void, box: np.void, bar: np.void, ts_event: int, to: int, reason: int) -> None:
+    left = order["qty"] - order["filled"]
+    index, known = np.int64(bar["instrument"]), bar["ts_known"]
+    side, order_id = order["side"], order["order_id"]
+    emit(box, ts_event, known, ORDER, side, index, reason, 0, order_id, to, order["filled"], left, 0)
+
+
+@kernel
+def _end(order: np.void, box: np.void, bar: np.void, ts_event: int, to: int, reason: int) -> None:
+    _report(order, box, bar, ts_event, to, reason)
+    order["order_id"] = 0
