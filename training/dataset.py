@@ -98,15 +98,19 @@ def rows(data: Dataset, fold: Fold) -> FoldRows:
     return found
 
 
-def runs(data: Dataset, start: int, end: int) -> Iterator[np.ndarray]:
-    """Row numbers of every uninterrupted stream in [start, end): one instrument, warm kernel, no restart between.
+def runs(instrument: np.ndarray, ready: np.ndarray, inside: np.ndarray) -> Iterator[np.ndarray]:
+    """Row numbers of every uninterrupted stream among the rows ``inside``: one instrument, no row that is not ready.
 
-    Ordered by instrument, then time.
+    Where a run ends, ``models.stream`` resets the recurrent state too. Ordered by instrument, then time.
     """
-    inside = np.flatnonzero((data.ts_event >= start) & (data.ts_event < end))
-    for instrument in np.unique(data.instrument[inside]):
-        own = inside[data.instrument[inside] == instrument]
-        warm = np.flatnonzero(data.ready[own])
+    for index in np.unique(instrument[inside]):
+        own = inside[instrument[inside] == index]
+        warm = np.flatnonzero(ready[own])
         for part in np.split(warm, np.flatnonzero(np.diff(warm) > 1) + 1):
             if len(part):
                 yield own[part]
+
+
+def between(data: Dataset, start: int, end: int) -> np.ndarray:
+    """Row numbers with ``ts_event`` in [start, end)."""
+    return np.flatnonzero((data.ts_event >= start) & (data.ts_event < end))

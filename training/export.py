@@ -23,14 +23,6 @@ _GATES: Final = (0, 3, 1, 2)  # ONNX orders an LSTM's gates i, o, f, c; torch i,
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
-    """What is applied after the network: probabilities = softmax(logits / temperature), move x move_scale."""
-
-    temperature: float = 1.0
-    move_scale: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
 class Step:
     """An exported step and the states it carries."""
 
@@ -38,9 +30,10 @@ class Step:
     states: tuple[StateSpec, ...]
 
 
-def export_lstm(weights: dict[str, np.ndarray], calibration: Calibration) -> Step:
+def export_lstm(weights: dict[str, np.ndarray], temperature: float = 1.0, move_scale: float = 1.0) -> Step:
     """The step of an LSTM given as ``weights``: its state dict plus ``mean`` and ``std`` (float32 [F]) of the scaler.
 
+    probabilities = softmax(logits / temperature), the move is multiplied by ``move_scale``.
     Raises onnx.checker.ValidationError if the graph breaks the standard, which would be a fault of this module.
     """
     graph = _Graph()
@@ -54,9 +47,9 @@ def export_lstm(weights: dict[str, np.ndarray], calibration: Calibration) -> Ste
         shape = (1, 1, weights[f"lstm.weight_hh_l{layer}"].shape[1])
         states += [StateSpec(name=f"h{layer}", shape=shape), StateSpec(name=f"c{layer}", shape=shape)]
     graph.node("Squeeze", [hidden, graph.constant("layer_axis", np.array([0]))], "hidden")
-    _head(graph, weights, "direction", "logits", 1 / calibration.temperature)
+    _head(graph, weights, "direction", "logits", 1 / temperature)
     graph.node("Softmax", ["logits"], "probabilities", axis=-1)
-    _head(graph, weights, "move", "move", calibration.move_scale)
+    _head(graph, weights, "move", "move", move_scale)
     return Step(_model_bytes(graph, len(weights["mean"]), tuple(states)), tuple(states))
 
 

@@ -16,7 +16,7 @@ from features import scaling
 from models.manifest import Fold
 from training import lanes, networks
 from training.baselines import climatology, fit_logistic
-from training.dataset import Dataset, open_dataset, rows, runs
+from training.dataset import Dataset, between, open_dataset, rows, runs
 from training.module import DirectionModule
 from training.settings import ModelParams, TrainingParams
 
@@ -69,7 +69,7 @@ def _fit_network(
     make_deterministic(f"{task.seed} {task.fold.index}")
     params = task.training
     layout = lanes.build(
-        runs(data, task.fold.train_start, task.fold.train_end),
+        runs(data.instrument, data.ready, between(data, task.fold.train_start, task.fold.train_end)),
         train,
         lanes=params.lanes,
         chunk=params.chunk,
