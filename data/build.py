@@ -21,9 +21,9 @@ import pyarrow as pa
 from core.errors import BadInput
 from core.records import PPM
 from data import store
-from data.clean import FINDINGS, GAP, QUARANTINE, Cleaned, clean, iso
+from data.clean import FINDINGS, GAP, QUARANTINE, Cleaned, clean
 from data.settings import DataParams
-from data.sources import Source, open_source
+from data.sources import Source
 from feeds import injection
 from feeds.market import Market
 from feeds.synthetic import DAY_NS
@@ -64,15 +64,16 @@ class _Tally:
         return {"read": self.rows, "quarantined": self.quarantined, "missing": self.missing}
 
 
-def build(params: DataParams, market: Market, *, seed: int, feed_latency_ns: int, out: Path, holdout: Path) -> None:
-    """Ingest ``params.source`` into the empty folders ``out`` and ``holdout``; see the module's docstring.
+def build(
+    source: Source, market: Market, params: DataParams, *, seed: int, feed_latency_ns: int, out: Path, holdout: Path
+) -> None:
+    """Ingest ``market``'s instruments from ``source`` into the empty folders ``out`` and ``holdout``.
 
-    ``market`` is the whole market file; ``params.symbols`` selects from it. The same inputs give the same bytes. Raises
-    BadInput or BadConfig with the thing, the value, the limit and the remedy; then the folders are not to be used.
+    The same inputs give the same bytes. Raises BadInput with the thing, the value, the limit and the remedy; then the
+    folders are not to be used.
     """
-    market = market.select(params.symbols)
-    tallies = _clean_all(open_source(params, market, seed), market, params.interval_ns, out)
-    end = max(_midnight_after(tally.last_ns) for tally in tallies.values())
+    tallies = _clean_all(source, market, params.interval_ns, out)
+    end = max(_midnight_after(tally.last_ns) for tally in tallies.values() if tally.last_ns is not None)
     cut = end - params.holdout * DAY_NS
     start = end - params.days * DAY_NS if params.days else min(tally.first_ns for tally in tallies.values())
     folders = (out, holdout) if params.holdout else (out,)
@@ -175,8 +176,8 @@ def _slice(
                 if len(part):
                     writer.write(store.frame_of(part, params.interval_ns))
                     span["rows"] += len(part)
-                    span.setdefault("first", iso(int(part["ts_event"][0]) - params.interval_ns))
-                    span["last"] = iso(int(part["ts_event"][-1]) - params.interval_ns)
+                    span.setdefault("first", store.iso(int(part["ts_event"][0]) - params.interval_ns))
+                    span["last"] = store.iso(int(part["ts_event"][-1]) - params.interval_ns)
     if not spans[0]["rows"]:
         raise BadInput(f"{instrument.symbol}: no rows in the days kept; raise data.days or lower data.holdout")
     return spans

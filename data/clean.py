@@ -6,7 +6,7 @@ rule ``gap`` and stays missing.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -15,6 +15,7 @@ import polars as pl
 from data.grid import WHOLE_MAX, Grid
 from data.schema import RAW_COLUMNS, check_bars, check_raw
 from data.sources import Chunk
+from data.store import iso
 from feeds.market import Listing
 
 PRICES: Final = ("open", "high", "low", "close")
@@ -78,11 +79,6 @@ def gap_times(value: str, interval_ns: int) -> Iterator[datetime]:
     while first <= last:
         yield first
         first += timedelta(microseconds=interval_ns // 1_000)
-
-
-def iso(ns: int) -> str:
-    """A time in ns as text, to the second."""
-    return datetime.fromtimestamp(ns // 1_000_000_000, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _on_grid(raw: pl.DataFrame, grid: Grid) -> Iterator[pl.Series]:

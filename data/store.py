@@ -6,6 +6,7 @@ instrument, in writing, reading and merging.
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -93,6 +94,11 @@ def frame_of(bars: np.ndarray, interval_ns: int) -> pl.DataFrame:
     """The inverse of ``records`` for one instrument's bars."""
     frame = pl.DataFrame({"time": bars["ts_event"] - interval_ns} | {name: bars[name] for name in BAR_COLUMNS[1:]})
     return frame.with_columns(pl.col("time").cast(pl.Datetime("ns", "UTC")))
+
+
+def iso(ns: int) -> str:
+    """A time in ns as text, to the second."""
+    return datetime.fromtimestamp(ns // 1_000_000_000, UTC).isoformat().replace("+00:00", "Z")
 
 
 def merged(paths: Sequence[Path], interval_ns: int, feed_latency_ns: int) -> Iterator[np.ndarray]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from core.errors import BadConfig, PortcullisError
 from data.build import build
+from data.sources import open_source
 from feeds import market
 from pipelines import params as parameters
 
@@ -19,14 +20,18 @@ OUTPUTS = ("data", "holdout")
 
 def ingest(params: parameters.Params, artifacts: Path) -> None:
     """Ingest what ``params.data`` names into ``artifacts``/data and /holdout. Raises as ``data.build.build`` does."""
+    where = params.data.market
+    listed = market.from_yaml(_read(Path(where)), where=where).select(params.data.symbols)
+    source = open_source(params.data, listed, params.seed)
     work = artifacts / ".ingest"
     shutil.rmtree(work, ignore_errors=True)
     for name in OUTPUTS:
         (work / name).mkdir(parents=True)
     try:
         build(
+            source,
+            listed,
             params.data,
-            market.from_yaml(_read(Path(params.data.market)), where=params.data.market),
             seed=params.seed,
             feed_latency_ns=params.execution.feed_latency_ns,
             out=work / "data",

@@ -1,7 +1,7 @@
 """Where bars come from. A source is one small module here; ``open_source`` picks it by ``data.source``.
 
 A source only reads: it hands over what the file says, row by row, as floats and times. Judging is ``data.clean``'s
-work. ``docs/extending/source.md`` shows how to add one.
+work. ``docs/extending/source.py`` shows how to add one.
 """
 
 from collections.abc import Iterator

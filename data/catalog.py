@@ -1,0 +1,141 @@
+"""Questions about ingested data, answered by DuckDB over the Parquet files, and the check that holds them to the tape.
+
+Every function takes the folder that ingest wrote (``artifacts/data``) and returns plain rows: lists of dictionaries.
+"""
+
+import hashlib
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import plotly.graph_objects as go
+import pyarrow.parquet as pq
+
+from core.errors import BadInput, BadTape
+from data import store
+from data.schema import check_bars
+from feeds.synthetic import DAY_NS
+from feeds.tape import Tape
+
+Row = dict[str, Any]
+
+_COMPLETENESS = """
+with bars as (select epoch_ns(time) as ns from read_parquet($path)),
+     span as (select min(ns) as first, max(ns) as last from bars),
+     days as (select unnest(generate_series(first // $day, last // $day)) as day from span),
+     present as (select ns // $day as day, count(*) as bars from bars group by all)
+select make_date(day::integer)::varchar as day, coalesce(bars, 0) as bars,
+       (least((day + 1) * $day - $step, last) - greatest(day * $day, first)) // $step + 1 as expected
+from days left join present using (day), span order by day
+"""
+_DESCRIBE = """
+with bars as (from read_parquet($path))
+select count(*) as rows, min(epoch_ns(time)) as first_ns, max(epoch_ns(time)) as last_ns,
+       min(low) as low, max(high) as high, avg(volume) as volume, count(*) filter (volume = 0) as without_volume
+from bars
+"""
+
+
+def files(folder: Path) -> list[Row]:
+    """The data files with their rows and sizes."""
+    rows: list[Row] = [
+        {"file": f"bars/{path.name}", "rows": pq.read_metadata(path).num_rows, "bytes": path.stat().st_size}
+        for path in _bar_files(folder)
+    ]
+    for path in sorted(folder.glob("*.tape")):
+        rows.append(
+            {"file": path.name, "rows": len(Tape.open(path, verify=False).records), "bytes": path.stat().st_size}
+        )
+    return rows
+
+
+def describe(folder: Path) -> list[Row]:
+    """Per instrument: rows, first and last bar, bars missing between them, price range and mean volume in decimals."""
+    table = []
+    for path in _bar_files(folder):
+        about = _about(path)
+        found = _query(_DESCRIBE, path=str(path))[0]
+        expected = (found["last_ns"] - found["first_ns"]) // about["interval_ns"] + 1
+        table.append(
+            {
+                "symbol": about["symbol"],
+                "rows": found["rows"],
+                "first": store.iso(found["first_ns"]),
+                "last": store.iso(found["last_ns"]),
+                "missing": expected - found["rows"],
+                "low": float(found["low"] * Fraction(about["tick"])),
+                "high": float(found["high"] * Fraction(about["tick"])),
+                "mean_volume": round(found["volume"] * float(about["lot"]), 6),
+                "without_volume": found["without_volume"],
+            }
+        )
+    return table
+
+
+def completeness(folder: Path) -> list[Row]:
+    """Per instrument and UTC day, first to last bar: bars present, expected and missing."""
+    table = []
+    for path in _bar_files(folder):
+        about = _about(path)
+        for row in _query(_COMPLETENESS, path=str(path), day=DAY_NS, step=about["interval_ns"]):
+            table.append({"symbol": about["symbol"], **row, "missing": row["expected"] - row["bars"]})
+    return table
+
+
+def check(folder: Path) -> Row:
+    """Read everything again: the tape's hash, each bar's schema, and that the tape holds exactly the Parquet's bars.
+
+    Raises BadTape for an altered tape or one that differs from the bars, BrokenInvariant for a bar that no rule allows.
+    """
+    tape = Tape.open(folder / "market.tape")
+    paths = [folder / "bars" / f"{instrument.symbol}.parquet" for instrument in tape.instruments]
+    for path in paths:
+        for frame in store.read_bars(path):
+            check_bars(frame, where=path.name)
+    latency_ns = int(tape.records["ts_known"][0] - tape.records["ts_event"][0])
+    digest = hashlib.sha256()
+    for chunk in store.merged(paths, tape.interval_ns, latency_ns):
+        digest.update(chunk.tobytes())
+    if digest.hexdigest() != tape.records_sha256:
+        raise BadTape(f"{tape.path}: its bars are not those of {folder / 'bars'}; make both with `dvc repro ingest`")
+    return {"tape_id": tape.tape_id, "rows": len(tape.records), "instruments": len(paths), "ok": True}
+
+
+def plot(folder: Path, out: Path) -> None:
+    """Draw the share of bars missing, instrument by day, as one self-contained HTML page."""
+    rows = completeness(folder)
+    symbols = sorted({row["symbol"] for row in rows})
+    days = sorted({row["day"] for row in rows})
+    missing = {(row["symbol"], row["day"]): row["missing"] / row["expected"] for row in rows}
+    figure = go.Figure(
+        go.Heatmap(
+            x=days,
+            y=symbols,
+            z=[[missing.get((symbol, day)) for day in days] for symbol in symbols],
+            colorscale="Reds",
+            zmin=0,
+            colorbar={"title": "missing", "tickformat": ".0%"},
+        ),
+        layout={"title": "Share of bars missing per day", "height": 160 + 60 * len(symbols)},
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.write_html(out, include_plotlyjs=True, div_id="completeness")
+
+
+def _bar_files(folder: Path) -> list[Path]:
+    if not (paths := sorted((folder / "bars").glob("*.parquet"))):
+        raise BadInput(f"{folder}/bars: no Parquet file; make it with `dvc repro ingest`")
+    return paths
+
+
+def _about(path: Path) -> Row:
+    about = {key.decode(): value.decode() for key, value in (pq.read_schema(path).metadata or {}).items()}
+    return about | {"interval_ns": int(about["interval_ns"])}
+
+
+def _query(sql: str, **values: Any) -> list[Row]:
+    with duckdb.connect() as connection:
+        result = connection.execute(sql, values)
+        names = [column[0] for column in result.description]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
