@@ -43,7 +43,7 @@ Direction = Literal["min", "max"]
 class Limit(Section, frozen=True, kw_only=True):
     """The long form of a gate's value."""
 
-    limit: float | None  # None: reported only
+    limit: float | Literal["none"]  # "none": reported only; a forgotten value (null) is an error
     bound: Bound = "value"
     min_n: int = 0
     exclusive: bool = False
@@ -122,7 +122,10 @@ def _flatten(path: Path | str, gates: dict[str, Any]) -> tuple[Gate, ...]:
         limits = {f"{key}.{part}": limit for part, limit in value.items()} if isinstance(value, dict) else {key: value}
         if not limits:
             raise BadConfig(f"{path}: gates.{key} is empty: it would limit nothing")
-        rows += [_gate(f"{path}: gates.{name}", name, {"limit": limit}) for name, limit in limits.items()]
+        rows += [
+            _gate(f"{path}: gates.{name}", name, parse(float, limit, where=f"{path}: gates.{name}"))
+            for name, limit in limits.items()
+        ]
     return tuple(rows)
 
 
@@ -139,15 +142,16 @@ def _gate(where: str, name: str, value: Any) -> Gate:
     index = len(words) - 1 - words[::-1].index(found[0])
     metric = "_".join(words[:index] + words[index + 1 :]) + ("." + part if part else "")
     long = parse(Limit, value if isinstance(value, dict) else {"limit": value}, where=where)
-    if long.limit is not None and not math.isfinite(long.limit):
-        raise BadConfig(f"{where}: the limit is {long.limit}; a finite number is required")
+    limit = None if long.limit == "none" else float(long.limit)
+    if limit is not None and not math.isfinite(limit):
+        raise BadConfig(f"{where}: the limit is {limit}; a finite number is required")
     if long.min_n < 0:
         raise BadConfig(f"{where}: min_n is {long.min_n}; it counts observations")
     return Gate(
         name=name,
         metric=metric,
         direction=found[0],
-        limit=long.limit,
+        limit=limit,
         bound=long.bound,
         min_n=long.min_n,
         exclusive=long.exclusive,
