@@ -135,8 +135,8 @@ def _clean_all(source: Source, market: Market, interval_ns: int, out: Path) -> d
 
 def _check_tally(symbol: str, tally: _Tally) -> None:
     kept = tally.rows - tally.quarantined
-    if not kept:
-        raise BadInput(f"{symbol}: no usable row; check data.path or leave the symbol out with data.symbols")
+    if not tally.rows:
+        raise BadInput(f"{symbol}: no rows; check data.path or leave the symbol out with data.symbols")
     if tally.quarantined * PPM > tally.rows * QUARANTINE_MAX_PPM:
         raise BadInput(
             f"{symbol}: {tally.quarantined} of {tally.rows} rows break rules ({dict(tally.rules)}), "
