@@ -103,10 +103,12 @@ def iso(ns: int) -> str:
 
 def merged(paths: Sequence[Path], interval_ns: int, feed_latency_ns: int) -> Iterator[np.ndarray]:
     """All bars of ``paths`` (instrument k is ``paths[k]``) in the order of (ts_known, instrument), chunk by chunk."""
-    streams = [
-        (records(frame, index, interval_ns, feed_latency_ns) for frame in read_bars(path))
-        for index, path in enumerate(paths)
-    ]
+
+    def stream(index: int, path: Path) -> Iterator[np.ndarray]:
+        for frame in read_bars(path):
+            yield records(frame, index, interval_ns, feed_latency_ns)
+
+    streams = [stream(index, path) for index, path in enumerate(paths)]
     heads = [next(stream, None) for stream in streams]
     while open_heads := [head for head in heads if head is not None]:
         until = min(int(head["ts_known"][-1]) for head in open_heads)
