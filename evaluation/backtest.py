@@ -15,15 +15,18 @@ import numpy as np
 
 from core.errors import BadInput
 from core.records import BAR, PREDICTION
+from core.settings import Strategy
 from evaluation import probability
 from evaluation.performance import Curve, buy_and_hold
 from evaluation.probability import Forecasts
-from evaluation.session import SMA, Played, flips, play, stressed, with_rule
+from evaluation.rules import SMA_SIZED
+from evaluation.session import Played, flips, play, stressed, with_rule
 from evaluation.statistics import utc_day
 from feeds.tape import Tape
 from models.manifest import Fold, Manifest, manifest_from
 
 STRESS_FACTORS: Final = (2, 3)
+SMA: Final = Strategy(kind=SMA_SIZED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +102,7 @@ def run_fold(source: FoldSource, report: Callable[[], None]) -> FoldResult:
     for factor in STRESS_FACTORS:
         dearer_trading, dearer = stressed(trading, instruments, factor)
         stress[factor] = play(files.bars, dearer, files.predictions, dearer_trading, start)
-    test = files.bars[files.bars["ts_event"] > start]
-    sma = play(test, instruments, np.zeros(0, PREDICTION), with_rule(trading, SMA), start)
+    sma = play(files.bars, instruments, files.predictions, with_rule(trading, SMA), start)
     cost_ppm = trading.execution.slippage_ppm + max(item.taker_fee_ppm for item in instruments)
     torch = play(
         files.bars, instruments, load_predictions(source.folder / "predictions_torch.npy", files.tape), trading, start
@@ -116,7 +118,7 @@ def run_fold(source: FoldSource, report: Callable[[], None]) -> FoldResult:
         model=model,
         stress=stress,
         sma=sma,
-        hold=buy_and_hold(test, len(instruments), start, cost_ppm),
+        hold=buy_and_hold(files.bars, len(instruments), start, cost_ppm),
         flips=flips(model.decisions, torch.decisions),
     )
     report()

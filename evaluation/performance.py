@@ -6,6 +6,7 @@ one account would have that was rebalanced to the new fold's model at midnight.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def curve(marks: np.ndarray, initial_cash: int, trade_from_ns: int) -> Curve:
 def chain(curves: Sequence[Curve]) -> Curve:
     """Compound the curves of consecutive folds. Raises BadInput if they overlap in time."""
     factor, growth = 1.0, []
-    for earlier, later in zip(curves, curves[1:], strict=False):
+    for earlier, later in pairwise(curves):
         if later.ts[0] <= earlier.ts[-1]:
             raise BadInput(f"a fold starts at {later.ts[0]}, the one before ends at {earlier.ts[-1]}: folds overlap")
     for item in curves:

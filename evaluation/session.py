@@ -6,8 +6,6 @@ model, the rule baselines, the cost stress and the check against the training fr
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
-from typing import Final
 
 import msgspec
 import numpy as np
@@ -20,15 +18,14 @@ from core.settings import Strategy, Trading
 from evaluation.performance import Curve, curve
 from evaluation.trades import round_trips, slippage_paid
 
-SMA: Final = Strategy(kind="sma")
-
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """A session that ran. ``out`` and ``marks`` are the core's records; everything else is derived from them."""
+    """A session that ran. ``out``, ``marks`` and ``state`` are the core's; everything else is derived from them."""
 
     out: np.ndarray  # RECORD [m]: ORDER, FILL, DECISION, INTENT, RISK in order
     marks: np.ndarray  # MARK, one per bar
+    state: np.ndarray  # STATE, shape (1,): the core when the session ended
     curve: Curve
     trips: np.ndarray  # TRIP
     fills: np.ndarray  # FILL
@@ -44,7 +41,7 @@ def play(
     trading: Trading,
     trade_from_ns: int,
 ) -> Played:
-    """Trade ``bars`` (BAR records) from a flat account; ``predictions[i]`` arrives after ``bars[i]``, or there are none.
+    """Trade ``bars`` (BAR) from a flat account; ``predictions[i]`` arrives after ``bars[i]``, or there are none at all.
 
     Raises BadInput if the two differ in length, BadConfig if ``trading`` does not hold together.
     """
@@ -56,11 +53,12 @@ def play(
         built, bars.view(BAR), predictions.view(PREDICTION), rows, strategies.get(trading.strategy.kind)
     )
     fills = run.out[run.out["kind"] == Kind.FILL].view(FILL)
-    cash = cash_units(trading, instruments)
+    cash = int(built["initial_cash"][0])
     slippage_ppm = trading.execution.slippage_ppm
     return Played(
         out=run.out,
         marks=run.marks,
+        state=run.state,
         curve=curve(run.marks, cash, trade_from_ns),
         trips=round_trips(
             fills, instruments, last_closes(bars, len(instruments)), int(bars["ts_event"][-1]), slippage_ppm
@@ -70,11 +68,6 @@ def play(
         initial_cash=cash,
         slippage=slippage_paid(fills, instruments, slippage_ppm),
     )
-
-
-def cash_units(trading: Trading, instruments: Sequence[Instrument]) -> int:
-    """The account's initial cash in quote units."""
-    return int(Fraction(trading.account.initial_cash) / Fraction(instruments[0].quote_unit))
 
 
 def last_closes(bars: np.ndarray, n_instruments: int) -> list[int]:

@@ -37,7 +37,7 @@ class Estimate:
 
 
 def utc_day(ts_event: np.ndarray) -> np.ndarray:
-    """Days since the epoch of bars stamped with their close: a bar that closes at midnight belongs to the day before."""
+    """Days since the epoch of times that end a bar: a bar that closes at midnight belongs to the day before."""
     return (ts_event - 1) // DAY_NS
 
 
@@ -79,7 +79,7 @@ class Bootstrap:
         return cls(weights=counts.astype(np.float64), confidence=confidence)
 
     def sums(self, daily: np.ndarray) -> np.ndarray:
-        """``daily`` [days, k] summed over each draw: [draws, k]. einsum, not BLAS: the same bytes at any thread count."""
+        """``daily`` [days, k] summed over each draw, [draws, k]; einsum, not BLAS: equal bytes at any thread count."""
         return np.einsum("rd,dk->rk", self.weights, np.asarray(daily, np.float64), optimize=False)
 
     def estimate(self, statistic: Callable[[np.ndarray], np.ndarray], daily: np.ndarray, n: int) -> Estimate:

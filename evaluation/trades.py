@@ -87,7 +87,7 @@ def round_trips(
 
 
 def slippage_paid(fills: np.ndarray, instruments: Sequence[Instrument], slippage_ppm: int) -> int:
-    """Quote units that ``fills`` lost against the prices without modelled slippage (reporting: tick rounding ignored)."""
+    """Quote units that ``fills`` lost to modelled slippage; for reporting, so the rounding to ticks is ignored."""
     rows = [instrument.record() for instrument in instruments]
     total = Fraction(0)
     for fill in fills:
