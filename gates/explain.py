@@ -57,7 +57,9 @@ def markdown(verdict: Verdict) -> str:
 
 def print_table(verdict: Verdict) -> None:
     """The gate table on the terminal."""
-    table = Table(*_COLUMNS)
+    table = Table()
+    for name in _COLUMNS:
+        table.add_column(name, no_wrap=name in ("gate", "result"))
     for row in verdict.rows:
         name, result, *rest = cells(row)
         table.add_row(name, f"[{_COLOURS.get(row.result, 'dim')}]{result}[/]", *rest)

@@ -1,5 +1,6 @@
-"""Fixtures: a minimal checkout, and keys that never touch the user's own."""
+"""Fixtures: a minimal checkout, keys that never touch the user's own, and no waiting for the disk."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,12 @@ def keys(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     folder = tmp_path_factory.mktemp("keys")
     monkeypatch.setenv("PORTCULLIS_KEYS", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests simulate a crash of the process, not of the power: flushing to the platters would only be slow."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture
