@@ -5,7 +5,7 @@ from enum import Enum
 
 import numpy as np
 
-from core.records import TYPED, Kind
+from core.records import RECORD_BYTES, TYPED, Kind
 
 
 class Fault(Enum):
@@ -47,12 +47,11 @@ def kind_name(record: np.ndarray) -> str:
 def first_difference(expected: np.ndarray, actual: np.ndarray, first: int) -> Difference | None:
     """Compare two streams of dtype RECORD that start at sequence number ``first``; None if they are equal."""
     size = min(len(expected), len(actual))
-    for row in range(size):
-        if expected[row].tobytes() != actual[row].tobytes():
-            swapped = sorted(item.tobytes() for item in expected) == sorted(item.tobytes() for item in actual)
-            return _record_difference(
-                expected[row], actual[row], first + row, Fault.REORDERED if swapped else Fault.VALUE
-            )
+    unequal = np.flatnonzero((_bytes(expected[:size]) != _bytes(actual[:size])).any(axis=1))
+    if len(unequal):
+        row = int(unequal[0])
+        swapped = sorted(item.tobytes() for item in expected) == sorted(item.tobytes() for item in actual)
+        return _record_difference(expected[row], actual[row], first + row, Fault.REORDERED if swapped else Fault.VALUE)
     if len(expected) > size:
         kind = kind_name(expected[size])
         return Difference(first + size, kind, "kind", kind, "nothing", Fault.MISSING)
@@ -60,6 +59,10 @@ def first_difference(expected: np.ndarray, actual: np.ndarray, first: int) -> Di
         kind = kind_name(actual[size])
         return Difference(first + size, kind, "kind", "nothing", kind, Fault.UNEXPECTED)
     return None
+
+
+def _bytes(records: np.ndarray) -> np.ndarray:
+    return np.frombuffer(records.tobytes(), np.uint8).reshape(len(records), RECORD_BYTES)
 
 
 def _record_difference(expected: np.ndarray, actual: np.ndarray, number: int, fault: Fault) -> Difference:

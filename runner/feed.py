@@ -28,6 +28,7 @@ class Feed:
     source: dict[str, Any]  # for the journal's header
     instruments: tuple[Instrument, ...]
     interval_ns: int
+    rows: int | None  # how many bars, if that is known
     trade_from_ns: int  # bars up to this ts_event are warm-up
     chunks: Callable[[], Iterator[np.ndarray]]  # arrays of dtype BAR, from the first bar on
 
@@ -41,6 +42,7 @@ def tape_feed(path: Path) -> Feed:
         source={"kind": "tape", "tape_id": tape.tape_id},
         instruments=tape.instruments,
         interval_ns=tape.interval_ns,
+        rows=len(bars),
         trade_from_ns=int(tape.meta.get("trade_from_ns", 0)),
         chunks=lambda: (bars[low : low + _CHUNK_ROWS] for low in range(0, len(bars), _CHUNK_ROWS)),
     )
@@ -62,6 +64,7 @@ def builtin_feed(days: int, seed: int, strength: float, feed_latency_ns: int) ->
         source=source,
         instruments=spec.instruments(),
         interval_ns=spec.dynamics.interval_minutes * _MINUTE_NS,
+        rows=None,
         trade_from_ns=0,
         chunks=lambda: synthetic.market(spec, days=days, seed=seed, strength=strength, feed_latency_ns=feed_latency_ns),
     )

@@ -10,6 +10,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -91,8 +92,17 @@ def stored_batches(connection: sqlite3.Connection, path: Path) -> Iterator[tuple
             yield first, records, head
 
 
-def verified_batches(connection: sqlite3.Connection, path: Path, start: bytes) -> Iterator[tuple[int, np.ndarray]]:
-    """(first sequence number, records of dtype RECORD) of each batch, every byte hashed.
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records written by one commit: from sequence number ``first`` on, ``head`` after them."""
+
+    first: int
+    records: np.ndarray  # dtype RECORD
+    head: bytes
+
+
+def verified_batches(connection: sqlite3.Connection, path: Path, start: bytes) -> Iterator[Batch]:
+    """The batches in order, every byte hashed.
 
     ``start`` is the header's SHA-256. Raises BadTape naming the first batch that does not continue the chain.
     """
@@ -107,7 +117,7 @@ def verified_batches(connection: sqlite3.Connection, path: Path, start: bytes) -
                 f"{found.hex()[:16]}, {stated.hex()[:16]} stored: altered"
             )
         count += len(data) // RECORD_BYTES
-        yield first, np.frombuffer(data, RECORD)
+        yield Batch(first, np.frombuffer(data, RECORD), stated)
 
 
 class Journal:
@@ -155,10 +165,10 @@ class Journal:
                 "this one was started with"
             )
         count = 0
-        for first, records in verified_batches(self._connection, self.path, stored_start):
-            self._chain.update(records.tobytes())
-            self.ledger.check(self._connection, first, records)
-            count = first + len(records)
+        for batch in verified_batches(self._connection, self.path, stored_start):
+            self._chain.update(batch.records.tobytes())
+            self.ledger.check(self._connection, batch.first, batch.records)
+            count = batch.first + len(batch.records)
         self.ledger.check_end(self._connection)
         return count
 

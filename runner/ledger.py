@@ -88,8 +88,8 @@ class Ledger:
         self._instruments = tuple(instruments)
         self._opening = [("holdings", quote, cash), ("equity", quote, -cash)]
         self.balances: dict[tuple[str, str], int] = {}
-        self._entries = 0
-        self._transactions = 0
+        self.entry_count = 0
+        self.transaction_count = 0
         self._hash = b""
 
     def start(self, start: bytes) -> None:
@@ -114,18 +114,20 @@ class Ledger:
         return made
 
     def _book(self, seq: int, cause: str, deltas: list[tuple[str, str, int]]) -> Transaction:
-        self._transactions += 1
+        self.transaction_count += 1
         entries = []
         for account, asset, delta in deltas:
             if delta == 0:
                 continue
-            self._entries += 1
+            self.entry_count += 1
             before = self.balances.get((account, asset), 0)
             self.balances[account, asset] = before + delta
-            entries.append(Entry(self._entries, self._transactions, account, asset, delta, before, before + delta))
-        body = [self._transactions, seq, cause, [[e.account, e.asset, e.delta, e.balance_after] for e in entries]]
+            entries.append(
+                Entry(self.entry_count, self.transaction_count, account, asset, delta, before, before + delta)
+            )
+        body = [self.transaction_count, seq, cause, [[e.account, e.asset, e.delta, e.balance_after] for e in entries]]
         self._hash = hashlib.sha256(self._hash + canonical_json(body)).digest()
-        return Transaction(self._transactions, seq, cause, tuple(entries), self._hash)
+        return Transaction(self.transaction_count, seq, cause, tuple(entries), self._hash)
 
     def post(self, connection: sqlite3.Connection, first: int, records: np.ndarray) -> None:
         """Write what ``records`` cause, inside the caller's transaction. Raises sqlite3.Error if a law is broken."""
@@ -150,7 +152,7 @@ class Ledger:
 
     def check_end(self, connection: sqlite3.Connection) -> None:
         """Raise LedgerBroken if more rows are stored than the records booked so far cause."""
-        for table, count in (("entry", self._entries), ("txn", self._transactions)):
+        for table, count in (("entry", self.entry_count), ("txn", self.transaction_count)):
             stored = connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
             if stored != count:
                 raise LedgerBroken(f"ledger: {stored} rows of {table} stored, the journal gives {count}")

@@ -55,9 +55,9 @@ def verify(path: Path) -> int:
         _, start = read_header(connection, path)
         book, count = ledger(), 0
         book.start(start)
-        for first, records in verified_batches(connection, path, start):
-            book.check(connection, first, records)
-            count = first + len(records)
+        for batch in verified_batches(connection, path, start):
+            book.check(connection, batch.first, batch.records)
+            count = batch.first + len(batch.records)
         book.check_end(connection)
         return count
     finally:

@@ -1,0 +1,270 @@
+"""The command line of the runner.
+
+Exit codes: 0 done, 2 wrong usage, 30 bad input, 31 bad tape or journal, 32 bad configuration, 40 refused, 50 replay
+parity false, 51 ledger broken, 70 broken invariant, 130 stopped by the operator.
+"""
+
+import json
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import numpy as np
+import typer
+from rich.progress import track
+
+from core.canonical import hash_json
+from core.errors import BadInput, BrokenInvariant, PortcullisError
+from core.settings import as_json
+from models.statement import verify_bundle
+from runner import show
+from runner.clock import Pacer, parse_speed
+from runner.doctor import examine
+from runner.feed import Feed, builtin_feed, tape_feed
+from runner.home import Home
+from runner.paper import describe, play
+from runner.plan import make_plan
+from runner.reader import open_run, verify
+from runner.settings import changed_keys, load_trading
+from runner.verdict import judge
+
+_PARITY_FALSE: Final = 50
+_INTERRUPTED: Final = 130
+
+app = typer.Typer(
+    help="Trade a promoted bundle on paper, and prove afterwards what happened.\n\n"
+    "A home folder holds everything that lasts: trusted keys (trust/) and runs (runs/). Nothing is loaded unless a key "
+    "in trust/ signed it. Every command takes --json.\n\n"
+    "Exit codes: 0 done, 2 usage, 30 bad input, 31 bad tape or journal, 32 bad configuration, 40 refused, 50 replay "
+    "parity false, 51 ledger broken, 70 broken invariant, 130 stopped.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+ledger_app = typer.Typer(help="The double-entry ledger that is made from the journal's fills.", no_args_is_help=True)
+app.add_typer(ledger_app, name="ledger")
+
+HomeOption = Annotated[
+    Path,
+    typer.Option(
+        "--home", envvar="PORTCULLIS_HOME", help="Folder with trust/ and runs/.", show_default="~/.portcullis"
+    ),
+]
+RunOption = Annotated[str | None, typer.Option("--run", help="Name of the run; the latest if left out.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print plain data for programs.")]
+BundleOption = Annotated[
+    Path | None, typer.Option("--bundle", help="Bundle folder; <store>/promoted if left out.", show_default=False)
+]
+StoreOption = Annotated[Path, typer.Option("--store", help="Folder with the `promoted` pointer.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="YAML that changes keys of what was judged.", show_default=False)
+]
+DEFAULT_HOME: Final = Path.home() / ".portcullis"
+DEFAULT_STORE: Final = Path("models")
+
+
+@app.command()
+def paper(
+    home: HomeOption = DEFAULT_HOME,
+    bundle: BundleOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    tape: Annotated[Path | None, typer.Option(help="Play this tape.", show_default=False)] = None,
+    market: Annotated[
+        str, typer.Option(help="Without a tape: play this market; `builtin` is the only one.")
+    ] = "builtin",
+    days: Annotated[int, typer.Option(help="Built-in market: days.")] = 30,
+    seed: Annotated[int, typer.Option(help="Built-in market: seed.")] = 1,
+    strength: Annotated[float, typer.Option(help="Built-in market: planted signal, 0 is a martingale.")] = 1.0,
+    speed: Annotated[str, typer.Option(help="`max`, or a multiple of real time such as `60x`.")] = "max",
+    config: ConfigOption = None,
+    run: Annotated[str | None, typer.Option("--run", help="Name for the run; its id if left out.")] = None,
+    as_data: JsonOption = False,
+) -> None:
+    """Play a tape or the built-in market through model, core and simulated venue.
+
+    Interrupted, the same command continues where the journal ends; finished, it verifies the run and shows it again.
+    """
+    where = Home(home)
+    folder = bundle or store / "promoted"
+    loaded, statement = verify_bundle(folder, where.trust)
+    trading = load_trading(config, loaded.manifest.trading)
+    feed = _feed(tape, market, days, seed, strength, trading.execution.feed_latency_ns)
+    plan = make_plan(loaded, feed, trading)
+    if not plan.parity:
+        show.console(stderr=True).print(f"{', '.join(plan.header['changed'])}: {show.PARITY_LOST}", style="yellow")
+    pacer = Pacer(parse_speed(speed))
+
+    def follow(bars: Iterator[np.ndarray], total: int | None) -> Iterable[np.ndarray]:
+        quiet = as_data or not sys.stderr.isatty()
+        return track(bars, "bars", total=total, console=show.console(stderr=True), disable=quiet, transient=True)
+
+    target = where.run(run or plan.header["run_id"][:16])
+    try:
+        found = play(plan, statement, folder, target, pacer, follow)
+    except KeyboardInterrupt:
+        show.console(stderr=True).print(f"stopped; the same command continues the run {target.name}", style="yellow")
+        raise typer.Exit(_INTERRUPTED) from None
+    _print(as_data, found, show.summary_table(found))
+
+
+def _feed(tape: Path | None, market: str, days: int, seed: int, strength: float, feed_latency_ns: int) -> Feed:
+    if tape is not None:
+        return tape_feed(tape)
+    if market != "builtin":
+        raise BadInput(f"--market {market!r}: the only market is `builtin`; recorded ones are played with --tape")
+    return builtin_feed(days, seed, strength, feed_latency_ns)
+
+
+@app.command()
+def replay(
+    home: HomeOption = DEFAULT_HOME,
+    run: RunOption = None,
+    model: Annotated[bool, typer.Option("--model", help="Also run kernel and model again over the bars.")] = False,
+    bundle: BundleOption = None,
+    as_data: JsonOption = False,
+) -> None:
+    """Run the core again over a journal and compare every record it made.
+
+    Prints REPLAY PARITY: TRUE, or FALSE with the first divergence and its class, and then exits with 50. The bundle
+    for --model is the one the run was made with unless --bundle names where it lies now.
+    """
+    where = Home(home)
+    found = judge(where.existing(run), where.trust, model=model, bundle=bundle)
+    if as_data:
+        _print_json(as_json(found))
+    else:
+        out = show.console()
+        for line in found.lines():
+            out.print(line, markup=False)
+    if not found.parity:
+        raise typer.Exit(_PARITY_FALSE)
+
+
+@ledger_app.command("verify")
+def ledger_verify(home: HomeOption = DEFAULT_HOME, run: RunOption = None, as_data: JsonOption = False) -> None:
+    """Rebuild the ledger from the journal and compare entry by entry; every byte of both is hashed."""
+    with open_run(Home(home).existing(run)) as reader:
+        verified = verify(reader)
+    found = {
+        "run": reader.run.name,
+        "records": verified.records,
+        "head": verified.head,
+        "transactions": verified.ledger.transaction_count,
+        "entries": verified.ledger.entry_count,
+        "ledger_head": verified.ledger.head(),
+    }
+    _print(as_data, found, f"LEDGER VERIFIED: {found['transactions']} transactions, {found['entries']} entries from "
+           f"{found['records']} records, head {found['ledger_head']}")  # fmt: skip
+
+
+@ledger_app.command("show")
+def ledger_show(
+    home: HomeOption = DEFAULT_HOME,
+    run: RunOption = None,
+    last: Annotated[int, typer.Option(help="How many of the last entries.")] = 20,
+    as_data: JsonOption = False,
+) -> None:
+    """Show the last entries, in units of each asset."""
+    with open_run(Home(home).existing(run)) as reader:
+        verify(reader)
+        rows = reader.entries(last)
+    _print(as_data, rows, show.rows_table(rows, f"ledger of {reader.run.name}"))
+
+
+@app.command()
+def status(home: HomeOption = DEFAULT_HOME, run: RunOption = None, as_data: JsonOption = False) -> None:
+    """Show a run from its journal alone: equity, positions, risk state, orders, last decisions."""
+    where = Home(home)
+    found = describe(where.existing(run))
+    if as_data:
+        _print_json(found)
+        return
+    out = show.console()
+    out.print(show.summary_table(found))
+    for key, title in (
+        ("positions", "positions"),
+        ("open_orders", "open orders"),
+        ("last_decisions", "last decisions"),
+    ):
+        if found[key]:
+            out.print(show.rows_table(found[key], title))
+    if others := [name for name in where.names() if name != found["run"]]:
+        out.print(f"other runs: {', '.join(others)}", markup=False)
+
+
+@app.command()
+def doctor(
+    home: HomeOption = DEFAULT_HOME,
+    bundle: BundleOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_data: JsonOption = False,
+) -> None:
+    """Check versions, disk, keys, trust and bundle, and compile every kernel. Exits with 40 if a check fails."""
+    folder = bundle or store / "promoted"
+    findings = examine(Home(home), folder if bundle or folder.exists() else None)
+    rows = [{"check": item.check, "ok": "ok" if item.ok else "FAILED", "found": item.found} for item in findings]
+    _print(as_data, rows, show.rows_table(rows, "doctor"))
+    if not all(item.ok for item in findings):
+        raise typer.Exit(40)
+
+
+@app.command("show-config")
+def show_config(
+    home: HomeOption = DEFAULT_HOME,
+    bundle: BundleOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    config: ConfigOption = None,
+    as_data: JsonOption = False,
+) -> None:
+    """Show every key a session would run under, and which ones differ from what was judged."""
+    loaded, _ = verify_bundle(bundle or store / "promoted", Home(home).trust)
+    judged = loaded.manifest.trading
+    trading = load_trading(config, judged)
+    changed = changed_keys(judged, trading)
+    data = as_json(trading)
+    if as_data:
+        _print_json(
+            {"trading": data, "config_hash": hash_json(data), "parity": not changed, "changed": sorted(changed)}
+        )
+        return
+    rows = [
+        {"key": key, "value": value, "judged": changed[key][0] if key in changed else "same"}
+        for section, values in data.items()
+        for key, value in ((f"{section}.{name}", item) for name, item in values.items())
+    ]
+    out = show.console()
+    out.print(show.rows_table(rows, f"configuration {hash_json(data)[:16]} of bundle {loaded.id[:16]}"))
+    if changed:
+        out.print(f"{', '.join(sorted(changed))}: {show.PARITY_LOST}", style="yellow")
+
+
+def _print(as_data: bool, data: Any, view: Any) -> None:
+    if as_data:
+        _print_json(data)
+    else:
+        show.console().print(view)
+
+
+def _print_json(data: Any) -> None:
+    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def main() -> None:
+    """The entry point of the ``runner`` script: errors become one line on stderr and their exit code."""
+    try:
+        app()
+    except BrokenInvariant as failure:
+        traceback.print_exc()
+        raise SystemExit(failure.exit_code) from None
+    except PortcullisError as failure:
+        show.error(str(failure))
+        raise SystemExit(failure.exit_code) from None
+    except OSError as failure:
+        show.error(f"{failure.filename or 'input/output'}: {failure.strerror or failure}")
+        raise SystemExit(BadInput.exit_code) from None
+
+
+if __name__ == "__main__":
+    main()
