@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from core.records import PREDICTION
 from features import bars as kernel
 from features.spec import FeatureSpec
 from models.predictor import Outputs, Predictor, prediction
@@ -53,7 +54,9 @@ def listen(bars: np.ndarray, session: Session, predictor: Predictor, trained: Ca
         latency_ns=session.latency_ns,
         trade_from_ns=session.trade_from_ns,
     )
-    predictions = np.concatenate([stream.on_bar(bars[row : row + 1]) for row in range(len(bars))])
+    predictions = np.zeros(len(bars), PREDICTION)
+    for row in range(len(bars)):
+        predictions[row] = stream.on_bar(bars[row : row + 1])[0]
 
     features = np.zeros((len(bars), session.spec.n_features), np.float32)
     ready, sigma = np.zeros(len(bars), bool), np.zeros(len(bars))
@@ -76,14 +79,11 @@ def _restated(
     predictions: np.ndarray, bars: np.ndarray, outputs: np.ndarray, sigma: np.ndarray, latency_ns: int
 ) -> np.ndarray:
     """``predictions`` as they would be with ``outputs`` [N, 4] in place of the exported step's."""
-    tradable = predictions["flags"] == 0
-    made = [
-        prediction(
-            bars[row : row + 1], tuple(outputs[row].tolist()), float(sigma[row]), bool(tradable[row]), latency_ns
-        )
-        for row in range(len(bars))
-    ]
-    return np.concatenate(made)
+    restated, tradable = np.zeros_like(predictions), predictions["flags"] == 0
+    for row, values in enumerate(outputs.tolist()):
+        bar = bars[row : row + 1]
+        restated[row] = prediction(bar, tuple(values), float(sigma[row]), bool(tradable[row]), latency_ns)[0]
+    return restated
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def make_session(task: SessionTask, report: Callable[[], None]) -> dict[str, Any
     onnx_bytes, manifest = _bundle(task, fitted)
     write_bundle(task.out, onnx_bytes, manifest)
     rows = write_fold_tape(task, data)
-    bars = Tape.open(task.out / "fold.tape", verify=False).records.view(BAR)
+    bars = np.array(Tape.open(task.out / "fold.tape", verify=False).records).view(BAR)  # slicing a map is slow
     session = Session(
         spec=task.spec,
         n_instruments=len(manifest.instruments),
