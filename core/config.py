@@ -5,6 +5,7 @@ What is proven here, so that no later sum or product can leave 64 bits (``core.u
 - an account's equity stays within ``EQUITY_GROWTH_MAX`` times its initial cash (the core stops beyond it), and
   ``SUM_TERMS`` such amounts can be added;
 - price x value_num fits 62 bits for every price up to ``price_max``; a bar or fill above that is refused;
+- the lots the whole account could buy at one tick fit 62 bits;
 - base units of ``lots_max`` lots fit 61 bits; orders are clipped to it and fills above it refused;
 - the divisors value_den and value_den x lot_units are at most 2**62.
 """
@@ -50,7 +51,7 @@ def build(trading: Trading, instruments: Sequence[Instrument]) -> np.ndarray:
         if name != "whitelist":
             row[name] = getattr(trading.risk, name)
     for market, instrument in zip(row["markets"], instruments, strict=False):
-        _fill_market(market, instrument, trading)
+        _fill_market(market, instrument, trading, int(row["equity_max"]))
     row["key"] = int.from_bytes(hashlib.sha256(config.tobytes()).digest()[:8], "little") >> 2
     return config
 
@@ -80,13 +81,19 @@ def _decimal(key: str, text: str) -> Fraction:
         raise BadConfig(f"{key} is {text!r}: it must be a decimal string such as '100000'") from None
 
 
-def _fill_market(market: np.void, instrument: Instrument, trading: Trading) -> None:
+def _fill_market(market: np.void, instrument: Instrument, trading: Trading, equity_max: int) -> None:
     market["instrument"] = record = instrument.record()
     unit_den = int(record["value_den"]) * int(record["lot_units"])
     if unit_den > DIVISOR_MAX:
         raise BadConfig(
             f"{instrument.symbol}: lot {instrument.lot} x tick {instrument.tick} divide a cash unit into {unit_den} "
             f"parts, at most {DIVISOR_MAX} fit: use a finer quote_unit or a coarser base_unit"
+        )
+    lots_at_one_tick = equity_max * int(record["value_den"]) // int(record["value_num"])
+    if lots_at_one_tick > AMOUNT_MAX:
+        raise BadConfig(
+            f"{instrument.symbol}: at a price of one tick the account could hold {lots_at_one_tick} lots, {AMOUNT_MAX} "
+            f"fit: use a coarser lot than {instrument.lot} or a coarser tick than {instrument.tick}"
         )
     whitelist = trading.risk.whitelist
     market["allowed"] = int(not whitelist or instrument.symbol in whitelist)

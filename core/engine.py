@@ -155,7 +155,7 @@ def _run(
     box = outbox[0]
     orders, fills, intents = out.view(ORDER), out.view(FILL), out.view(INTENT)
     row, n_out, n_marks = start, 0, 0
-    arrived = np.searchsorted(rows, start)
+    arrived = int(np.searchsorted(rows, start))
     while row < len(bars) and n_marks < len(marks):
         last = arrived
         while last < len(rows) and rows[last] == row:
@@ -163,7 +163,13 @@ def _run(
         if len(out) - n_out < OUT_PER_INPUT * (1 + last - arrived):
             break
         bar = bars[row]
-        n_out = _bar(config_row, state_row, venue_row, box, bar, out, orders, fills, intents, n_out, strategy)
+        step.check_bar(config_row, state_row, bar)
+        simulator.on_bar(config_row, venue_row, box, bar)
+        if box["count"] > 0:
+            n_out = _report(config_row, state_row, box, out, orders, fills, n_out)
+        step.on_bar(config_row, state_row, box, bar, strategy)
+        if box["count"] > 0:
+            n_out = _deliver(config_row, venue_row, box, out, intents, n_out)
         while arrived < last:
             step.on_prediction(config_row, state_row, box, predictions[arrived], strategy)
             n_out = _deliver(config_row, venue_row, box, out, intents, n_out)
@@ -181,17 +187,20 @@ def _on_record(
     outbox = np.zeros(1, OUTBOX)
     box = outbox[0]
     orders, fills, intents = out.view(ORDER), out.view(FILL), out.view(INTENT)
-    kind = record[0]["kind"]
+    kind, n_out = record[0]["kind"], 0
     if kind == IS_BAR:
         bar = record.view(BAR)[0]
-        return _bar(config_row, state_row, venue_row, box, bar, out, orders, fills, intents, 0, strategy)
-    if kind == IS_PREDICTION:
+        step.check_bar(config_row, state_row, bar)
+        simulator.on_bar(config_row, venue_row, box, bar)
+        n_out = _report(config_row, state_row, box, out, orders, fills, n_out)
+        step.on_bar(config_row, state_row, box, bar, strategy)
+    elif kind == IS_PREDICTION:
         step.on_prediction(config_row, state_row, box, record.view(PREDICTION)[0], strategy)
     elif kind == IS_COMMAND:
         step.on_command(config_row, state_row, box, record.view(COMMAND)[0])
     else:
         raise BadInput("on_record takes BAR, PREDICTION and COMMAND records: orders and fills are the venue's to make")
-    return _deliver(config_row, venue_row, box, out, intents, 0)
+    return _deliver(config_row, venue_row, box, out, intents, n_out)
 
 
 def _on_core_record(config: np.ndarray, state: np.ndarray, record: np.ndarray, out: np.ndarray, strategy: Any) -> int:
@@ -216,38 +225,28 @@ def _on_core_record(config: np.ndarray, state: np.ndarray, record: np.ndarray, o
 
 
 @kernel
-def _bar(
+def _report(
     config: np.void,
     state: np.void,
-    venue: np.void,
     box: np.void,
-    bar: np.void,
     out: np.ndarray,
     orders: np.ndarray,
     fills: np.ndarray,
-    intents: np.ndarray,
     n_out: int,
-    strategy: Any,
 ) -> int:
-    """One bar through venue and core; ``orders``, ``fills`` and ``intents`` are typed views of ``out``."""
-    step.check_bar(config, state, bar)
-    simulator.on_bar(config, venue, box, bar)
-    if box["count"] > 0:
-        first, n_out = n_out, flush(box, out, n_out)
-        for k in range(first, n_out):
-            if out[k]["kind"] == IS_FILL:
-                step.on_fill(config, state, box, fills[k])
-            else:
-                step.on_order(config, state, box, orders[k])
-    step.on_bar(config, state, box, bar, strategy)
-    return _deliver(config, venue, box, out, intents, n_out)
+    """Move the venue's records to ``out`` and feed them to the core; ``orders``, ``fills`` are views of ``out``."""
+    first, n_out = n_out, flush(box, out, n_out)
+    for k in range(first, n_out):
+        if out[k]["kind"] == IS_FILL:
+            step.on_fill(config, state, box, fills[k])
+        else:
+            step.on_order(config, state, box, orders[k])
+    return n_out
 
 
 @kernel
 def _deliver(config: np.void, venue: np.void, box: np.void, out: np.ndarray, intents: np.ndarray, n_out: int) -> int:
     """Move the core's records to ``out`` and its intents on to the venue."""
-    if box["count"] == 0:
-        return n_out
     first, n_out = n_out, flush(box, out, n_out)
     for k in range(first, n_out):
         if out[k]["kind"] == IS_INTENT:

@@ -8,7 +8,7 @@ from core import units
 from core.errors import BadInput
 from core.jit import kernel
 from core.records import FeeAsset, Side
-from core.units import DOWN, UP
+from core.units import DOWN, UP, as_int
 
 BUY: Final = int(Side.BUY)
 FEE_IN_BASE: Final = int(FeeAsset.BASE)
@@ -20,7 +20,7 @@ def book_fill(config: np.void, state: np.void, fill: np.void) -> None:
 
     Raises BadInput for a price, quantity or fee outside the range the configuration was proven for.
     """
-    index = np.int64(fill["instrument"])
+    index = as_int(fill["instrument"])
     market = config["markets"][index]
     if not (1 <= fill["price"] <= market["price_max"] and 1 <= fill["qty"] <= market["lots_max"]):
         raise BadInput("a fill's price or quantity is outside the range proven at start: check its ticks and lots")

@@ -20,7 +20,7 @@ from core.jit import kernel
 from core.layout import DAY_NS
 from core.outbox import emit
 from core.records import Command, Kind, Metric, Reason, RiskState
-from core.units import DOWN, PPM, UP, mul_div, share_ppm
+from core.units import DOWN, UP, ratio_ppm, share_ppm
 
 RISK: Final = int(Kind.RISK)
 NORMAL: Final = int(RiskState.NORMAL)
@@ -85,23 +85,22 @@ def update(config: np.void, state: np.void, box: np.void) -> None:
         risk["peak_equity"] = equity
         risk["drawdown_ppm"] = 0
     else:
-        risk["drawdown_ppm"] = mul_div(risk["peak_equity"] - equity, PPM, risk["peak_equity"], UP)
+        risk["drawdown_ppm"] = ratio_ppm(risk["peak_equity"] - equity, risk["peak_equity"], UP)
     drawdown = risk["drawdown_ppm"]
     if drawdown >= config["caution_drawdown_ppm"] or risk["state"] == CAUTION:
         _tiers(config, state, box, drawdown)
     if equity <= risk["day_floor"] and risk["day_stopped"] == 0:
         risk["day_stopped"] = 1
         base = max(1, risk["day_equity"])
-        loss = mul_div(risk["day_equity"] - equity, PPM, base, DOWN)
+        loss = ratio_ppm(risk["day_equity"] - equity, base, DOWN)
         move(state, box, risk["state"], DAILY_STOP, DAILY_LOSS, loss, config["daily_stop_ppm"])
 
 
 @kernel
 def _tiers(config: np.void, state: np.void, box: np.void, drawdown: int) -> None:
     now = state["risk"]["state"]
-    if drawdown >= config["flatten_drawdown_ppm"] and now < HALT:
-        move(state, box, FLATTEN, DRAWDOWN_FLATTEN, DRAWDOWN, drawdown, config["flatten_drawdown_ppm"])
-    elif drawdown >= config["flatten_drawdown_ppm"] and now == HALT and holds_anything(config, state):
+    sell_out = drawdown >= config["flatten_drawdown_ppm"]
+    if sell_out and (now < HALT or (now == HALT and holds_anything(config, state))):
         move(state, box, FLATTEN, DRAWDOWN_FLATTEN, DRAWDOWN, drawdown, config["flatten_drawdown_ppm"])
     elif drawdown >= config["halt_drawdown_ppm"] and now < HALT:
         move(state, box, HALT, DRAWDOWN_HALT, DRAWDOWN, drawdown, config["halt_drawdown_ppm"])

@@ -15,7 +15,7 @@ from core.errors import BrokenInvariant
 from core.jit import kernel
 from core.layout import HOUR_NS, RATE_SLOTS
 from core.records import PPM, Action, Reason, RiskState, Side
-from core.units import DOWN, UP, mul_div, share_ppm
+from core.units import DOWN, UP, as_int, mul_div, share_ppm
 
 #        rule                      open  reduce  cancel
 RULES: Final = (
@@ -211,9 +211,9 @@ def verify(config: np.void, intent: np.void) -> None:
     expected = token(
         config,
         intent["order_id"],
-        np.int64(intent["instrument"]),
-        np.int64(intent["side"]),
-        np.int64(intent["flags"]),
+        as_int(intent["instrument"]),
+        as_int(intent["side"]),
+        as_int(intent["flags"]),
         intent["qty"],
         intent["deadline_ns"],
     )

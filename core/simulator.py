@@ -14,7 +14,7 @@ from core.errors import BrokenInvariant
 from core.jit import kernel
 from core.outbox import emit
 from core.records import Action, FeeAsset, Kind, OrderState, Reason, Side
-from core.units import DOWN, UP, share_ppm
+from core.units import DOWN, UP, as_int, share_ppm
 
 ORDER: Final = int(Kind.ORDER)
 FILL: Final = int(Kind.FILL)
@@ -39,7 +39,7 @@ CANCEL_STALE: Final = int(Reason.CANCEL_STALE)
 def submit(config: np.void, venue: np.void, intent: np.void) -> None:
     """Take an INTENT on its way to the venue. Raises BrokenInvariant if risk did not approve exactly this one."""
     rules.verify(config, intent)
-    order = venue["working"][np.int64(intent["instrument"])]
+    order = venue["working"][as_int(intent["instrument"])]
     arrival = intent["ts_known"] + config["order_latency_ns"]
     if intent["flags"] == CANCEL:
         if order["order_id"] == intent["order_id"] and order["cancel_ns"] == 0:
@@ -60,7 +60,7 @@ def submit(config: np.void, venue: np.void, intent: np.void) -> None:
 @kernel
 def on_bar(config: np.void, venue: np.void, box: np.void, bar: np.void) -> None:
     """Settle the instrument's working order in ``bar``; emits ORDER and FILL records."""
-    order = venue["working"][np.int64(bar["instrument"])]
+    order = venue["working"][as_int(bar["instrument"])]
     opened = order["last_close_ns"]  # no trade of this bar was earlier than the previous bar's close
     order["last_close_ns"] = bar["ts_event"]
     if order["order_id"] == 0 or order["arrival_ns"] >= bar["ts_event"]:
@@ -72,12 +72,11 @@ def on_bar(config: np.void, venue: np.void, box: np.void, bar: np.void) -> None:
             return
         order["acknowledged"] = 1
         _report(order, box, bar, order["arrival_ns"], NEW, NONE)
-    if order["cancel_ns"] == 0 or order["cancel_ns"] > earliest:
-        if order["deadline_ns"] > earliest:
-            _fill(config, venue, order, box, bar, earliest)
-            if order["filled"] == order["qty"]:
-                order["order_id"] = 0
-                return
+    if _stop_ns(order, earliest) == 0:
+        _fill(config, venue, order, box, bar, earliest)
+        if order["filled"] == order["qty"]:
+            order["order_id"] = 0
+            return
     stop = _stop_ns(order, bar["ts_event"])
     if stop > 0 and stop == order["cancel_ns"]:
         _end(order, box, bar, stop, CANCELED, CANCEL_STALE)
@@ -97,7 +96,7 @@ def _stop_ns(order: np.void, until: int) -> int:
 @kernel
 def _acceptable(config: np.void, order: np.void, bar: np.void) -> bool:
     """The venue's own filters at the order's arrival, at the only price then known: the bar's open."""
-    instrument = config["markets"][np.int64(bar["instrument"])]["instrument"]
+    instrument = config["markets"][as_int(bar["instrument"])]["instrument"]
     if order["qty"] < instrument["min_lots"]:
         return False
     return units.notional(instrument, bar["open"], order["qty"], DOWN) >= instrument["min_notional"]
@@ -114,7 +113,7 @@ def _fill(config: np.void, venue: np.void, order: np.void, box: np.void, bar: np
         qty = left if volume > 0 else 0
     if qty == 0:
         return
-    index = np.int64(bar["instrument"])
+    index = as_int(bar["instrument"])
     instrument = config["markets"][index]["instrument"]
     is_buy = order["side"] == BUY
     price = units.worse_price(bar["open"], config["slippage_ppm"], is_buy)
@@ -134,7 +133,7 @@ def _fill(config: np.void, venue: np.void, order: np.void, box: np.void, bar: np
 @kernel
 def _report(order: np.void, box: np.void, bar: np.void, ts_event: int, to: int, reason: int) -> None:
     left = order["qty"] - order["filled"]
-    index, known = np.int64(bar["instrument"]), bar["ts_known"]
+    index, known = as_int(bar["instrument"]), bar["ts_known"]
     side, order_id = order["side"], order["order_id"]
     emit(box, ts_event, known, ORDER, side, index, reason, 0, order_id, to, order["filled"], left, 0)
 

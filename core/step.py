@@ -11,9 +11,11 @@ import numpy as np
 from core import decide, orders, portfolio, risk, rules
 from core.errors import BadInput, BrokenInvariant
 from core.jit import kernel
+from core.layout import RATE_SLOTS
 from core.outbox import emit
 from core.records import PPM, Action, Kind, OrderState, PredictionFlag, Reason, RiskState, Side
 from core.strategies import NO_OPINION, ON_BAR, ON_PREDICTION
+from core.units import as_int
 
 DECISION: Final = int(Kind.DECISION)
 INTENT: Final = int(Kind.INTENT)
@@ -39,7 +41,7 @@ def check_bar(config: np.void, state: np.void, bar: np.void) -> None:
     """Raise BadInput unless ``bar`` is a possible bar and later than the instrument's last one."""
     if bar["instrument"] >= config["n_instruments"]:
         raise BadInput("a bar's instrument index is not in the configuration: the tape and the account differ")
-    index = np.int64(bar["instrument"])
+    index = as_int(bar["instrument"])
     low, high = bar["low"], bar["high"]
     if not (1 <= low <= bar["open"] <= high <= config["markets"][index]["price_max"] and low <= bar["close"] <= high):
         raise BadInput("a bar's prices do not satisfy 1 <= low <= open, close <= high <= price_max: validate the tape")
@@ -65,7 +67,7 @@ def check_prediction(config: np.void, prediction: np.void) -> None:
 @kernel
 def on_bar(config: np.void, state: np.void, box: np.void, bar: np.void, strategy: Any) -> None:
     """A BAR that passed ``check_bar``; what its orders did in it was reported before."""
-    index = np.int64(bar["instrument"])
+    index = as_int(bar["instrument"])
     position = state["positions"][index]
     _advance(config, state, box, bar["ts_known"])
     position["previous_close"] = position["bar"]["close"]
@@ -87,7 +89,7 @@ def on_bar(config: np.void, state: np.void, box: np.void, bar: np.void, strategy
 def on_prediction(config: np.void, state: np.void, box: np.void, prediction: np.void, strategy: Any) -> None:
     """A PREDICTION; yields exactly one DECISION, and an INTENT if it trades."""
     check_prediction(config, prediction)
-    index = np.int64(prediction["instrument"])
+    index = as_int(prediction["instrument"])
     position = state["positions"][index]
     _advance(config, state, box, prediction["ts_known"])
     position["prediction"] = prediction
@@ -115,7 +117,7 @@ def on_prediction(config: np.void, state: np.void, box: np.void, prediction: np.
 @kernel
 def on_order(config: np.void, state: np.void, box: np.void, report: np.void) -> None:
     """An ORDER record: the venue (or recovery) reports what became of a request."""
-    index = np.int64(report["instrument"])
+    index = as_int(report["instrument"])
     if index >= config["n_instruments"]:
         raise BrokenInvariant("an order report's instrument index is not in the configuration")
     order = state["orders"][index]
@@ -134,7 +136,7 @@ def on_order(config: np.void, state: np.void, box: np.void, report: np.void) -> 
 @kernel
 def on_fill(config: np.void, state: np.void, box: np.void, fill: np.void) -> None:
     """A FILL: a fact. It is booked whatever it is; beyond its order or below zero it halts trading."""
-    index = np.int64(fill["instrument"])
+    index = as_int(fill["instrument"])
     if index >= config["n_instruments"] or (fill["side"] != BUY and fill["side"] != SELL):
         raise BrokenInvariant("a fill's instrument or side is not one of this account: reconcile first")
     _advance(config, state, box, fill["ts_known"])
@@ -263,7 +265,7 @@ def _submit(
     deadline = now + config["order_ttl_ns"]
     account["next_order_id"] = order_id + 1
     orders.open_slot(state["orders"][index], order_id, side, lots, position["price"], deadline)
-    risk_state["submit_ns"][risk_state["submitted"] % rules.RATE_SLOTS] = now
+    risk_state["submit_ns"][risk_state["submitted"] % RATE_SLOTS] = now
     risk_state["submitted"] += 1
     approval = rules.token(config, order_id, index, side, action, lots, deadline)
     emit(box, now, now, INTENT, side, index, reason, action, order_id, 0, lots, deadline, approval)

@@ -5,7 +5,7 @@ is optimised away by the compiler). Rounding is always stated and always against
 we receive or own is rounded down.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,8 +16,15 @@ INT64_MAX: Final = 2**63 - 1
 DIVISOR_MAX: Final = 2**62  # the remainder is doubled in the long division below
 FACTOR_SMALL: Final = 3_037_000_499  # floor(sqrt(2**63 - 1)): two such factors cannot overflow
 PPM: Final = 1_000_000
+PPM_FACTOR_MAX: Final = INT64_MAX // PPM
 DOWN: Final = 0
 UP: Final = 1
+
+
+@kernel
+def as_int(field: Any) -> int:
+    """An unsigned record field as int64: mixed with int64 it would turn into a float in compiled code."""
+    return int(np.int64(field))
 
 
 @kernel
@@ -85,6 +92,15 @@ def _long_division(a: int, b: int, c: int) -> tuple[int, int]:
 def share_ppm(amount: int, rate_ppm: int, up: int) -> int:
     """``rate_ppm`` parts per million of ``amount`` >= 0."""
     return mul_div(amount, rate_ppm, PPM, up)
+
+
+@kernel
+def ratio_ppm(part: int, whole: int, up: int) -> int:
+    """``part`` >= 0 in parts per million of ``whole`` > 0."""
+    if part > PPM_FACTOR_MAX:
+        return mul_div(part, PPM, whole, up)
+    ratio = part * PPM // whole  # once a bar: spares the division that mul_div needs to see that this fits
+    return ratio + 1 if up == UP and ratio * whole < part * PPM else ratio
 
 
 @kernel
