@@ -1,5 +1,5 @@
 """Stage gate: record the trial, judge the candidate, say so. Any verdict is a result, so the stage succeeds on it;
-only a metric that a gate needs and no stage measured ends in an error (exit 30), after the table was written.
+only a metric that a gate needs and no stage measured ends in an error (exit 30), after everything was written.
 """
 
 import json
@@ -9,20 +9,19 @@ from pathlib import Path
 import typer
 
 from core.errors import BadInput, PortcullisError
-from gates.__main__ import print_table
-from gates.explain import markdown
-from gates.judge import Outcome, as_json
+from evaluation import report, results
+from gates.explain import markdown, print_table
+from gates.judge import Outcome, Verdict, as_json
 from gates.trials import record_trial
 from gates.workspace import Workspace, open_case
 from models.atomic import write_atomic
 
 
-def run(root: Path = Path()) -> None:
-    """Read artifacts/candidate and artifacts/backtest/metrics.json; write artifacts/gate/{verdict.json,table.md}.
+def judge_candidate(work: Workspace) -> Verdict:
+    """Judge artifacts/candidate on artifacts/backtest/metrics.json; write artifacts/gate/{verdict.json,table.md}.
 
-    Raises BadInput for a metric that was not measured; BadInput, BadConfig or Refused for unusable files.
+    Raises BadInput, BadConfig or Refused for missing, malformed or altered files.
     """
-    work = Workspace(root)
     case = open_case(work)
     record_trial(work.trials, case.trial)
     verdict = {
@@ -33,15 +32,26 @@ def run(root: Path = Path()) -> None:
     }
     write_atomic(work.verdict, (json.dumps(verdict, indent=2, sort_keys=True) + "\n").encode())
     write_atomic(work.verdict.with_name("table.md"), markdown(case.verdict).encode())
-    print_table(case.verdict)
-    if case.verdict.outcome is Outcome.ERROR:
-        raise BadInput(f"{work.metrics}: {case.verdict.reasons()}")
+    return case.verdict
+
+
+def render_report(work: Workspace) -> Path:
+    """The backtest's tearsheet with the verdict on it. Raises BadInput naming a missing file of the backtest."""
+    path = work.verdict.with_name("report.html")
+    verdict = json.loads(work.verdict.read_bytes())
+    write_atomic(path, report.render(*results.read(work.metrics.parent), verdict).encode())
+    return path
 
 
 def main() -> None:
-    """Entry point of ``python -m pipelines.gate``."""
+    """Run the stage in the current folder."""
+    work = Workspace(Path())
     try:
-        run()
+        verdict = judge_candidate(work)
+        render_report(work)
+        print_table(verdict)
+        if verdict.outcome is Outcome.ERROR:
+            raise BadInput(f"{work.metrics}: {verdict.reasons()}")
     except PortcullisError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)

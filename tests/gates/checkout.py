@@ -70,9 +70,9 @@ def put_candidate(work: Workspace, onnx: bytes, metrics: dict[str, Any] = PASSIN
 
 
 def judged(work: Workspace, onnx: bytes, metrics: dict[str, Any] = PASSING) -> str:
-    """``put_candidate``, then the gate stage, whose error for unmeasured metrics is left to promote to repeat."""
+    """``put_candidate``, then the gate stage's work."""
     identity = put_candidate(work, onnx, metrics)
-    gate.run(work.root)
+    gate.judge_candidate(work)
     return identity
 
 
