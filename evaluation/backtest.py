@@ -33,11 +33,10 @@ SMA: Final = Strategy(kind=SMA_SIZED)
 class FoldSource:
     """Where one fold's inputs lie and where its records go."""
 
-    folder: Path  # fold.tape, predictions.npy, predictions_torch.npy, manifest.json
+    folder: Path  # fold.tape, manifest.json, predictions.npy, predictions_torch.npy, logistic.npy
     market: Path  # the tape that the rows of ``features`` belong to
     features: Path  # label.npy, label_return.npy, label_known_at.npy
     out: Path  # out.npy and marks.npy are written here
-    logistic: np.ndarray | None  # float64 [rows of fold.tape, 3]: the logistic baseline's probabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class FoldResult:
     horizon_bars: int
     forecasts: Forecasts
     persistence: np.ndarray  # int64 [n]: sign of the return over the horizon that just ended
-    logistic: np.ndarray | None  # float64 [n, 3]
+    logistic: np.ndarray  # float64 [n, 3]: the logistic baseline's probabilities
     model: Played
     stress: dict[int, Played]  # by cost factor, 1 included
     sma: Played
@@ -114,7 +113,7 @@ def run_fold(source: FoldSource, report: Callable[[], None]) -> FoldResult:
         horizon_bars=horizon_bars,
         forecasts=forecasts,
         persistence=persistence(files.bars, horizon_bars * files.manifest.interval_ns)[rows],
-        logistic=None if source.logistic is None else source.logistic[rows],
+        logistic=_load(source.folder / "logistic.npy", "calibrate", len(files.bars))[rows].astype(np.float64),
         model=model,
         stress=stress,
         sma=sma,
@@ -148,15 +147,10 @@ def read_manifest(path: Path) -> Manifest:
 
 def load_predictions(path: Path, tape: Tape) -> np.ndarray:
     """PREDICTION records [rows of ``tape``], in its order. Raises BadInput if they belong to another tape."""
-    try:
-        predictions = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: {error}; make it with `dvc repro calibrate`") from None
+    predictions = _load(path, "calibrate", len(tape.records))
     if predictions.dtype.itemsize != PREDICTION.itemsize or predictions.ndim != 1:
         raise BadInput(f"{path}: dtype {predictions.dtype}, shape {predictions.shape}; PREDICTION records required")
-    predictions = predictions.view(PREDICTION)
-    if len(predictions) != len(tape.records):
-        raise BadInput(f"{path}: {len(predictions)} predictions for {len(tape.records)} bars of {tape.path.name}")
+    predictions = np.array(predictions).view(PREDICTION)
     same = (predictions["bar_ts"] == tape.records["ts_event"]) & (
         predictions["instrument"] == tape.records["instrument"]
     )
@@ -168,11 +162,14 @@ def load_predictions(path: Path, tape: Tape) -> np.ndarray:
 def _forecasts(source: FoldSource, files: FoldFiles) -> tuple[np.ndarray, Forecasts]:
     """(rows of the fold's tape that count, their forecasts)."""
     market = Tape.open(source.market, verify=False)
-    offset = _offset(market, files.tape)
-    window = slice(offset, offset + len(files.tape.records))
-    label = _load_labels(source.features / "label.npy", market)
-    known_at = _load_labels(source.features / "label_known_at.npy", market)
-    moved = _load_labels(source.features / "label_return.npy", market)[window]
+    if files.tape.meta["source_tape"] != market.tape_id:
+        raise BadInput(f"{files.tape.path}: not cut from {market.path}; run calibrate again on this data")
+    offset = files.tape.meta["source_first_row"]
+    window = slice(offset, offset + len(files.bars))
+    label, known_at, moved = (
+        _load(source.features / f"{name}.npy", "featurize", len(market.records))
+        for name in ("label", "label_known_at", "label_return")
+    )
     fold, ts = files.fold, market.records["ts_event"]
     trained = (ts >= fold.train_start) & (ts < fold.train_end) & (known_at < fold.calibrate_start)
     climatology = probability.frequencies(np.asarray(label[trained], np.int64))
@@ -182,7 +179,7 @@ def _forecasts(source: FoldSource, files: FoldFiles) -> tuple[np.ndarray, Foreca
         probabilities=probability.probabilities(files.predictions[rows]),
         climatology=np.tile(climatology, (len(rows), 1)),
         label=label[window][rows].astype(np.int64),
-        direction=np.sign(moved[rows]).astype(np.int64),
+        direction=np.sign(moved[window][rows]).astype(np.int64),
         day=utc_day(bars["ts_event"]),
         bar=bars["ts_event"] // files.manifest.interval_ns,
         instrument=bars["instrument"].astype(np.int64),
@@ -190,20 +187,11 @@ def _forecasts(source: FoldSource, files: FoldFiles) -> tuple[np.ndarray, Foreca
     )
 
 
-def _offset(market: Tape, part: Tape) -> int:
-    """The row of ``market`` where ``part`` begins. Raises BadInput unless ``part`` is a slice of it."""
-    offset = int(np.searchsorted(market.records["ts_known"], part.records["ts_known"][0]))
-    window = market.records[offset : offset + len(part.records)]
-    if len(window) != len(part.records) or window.tobytes() != part.records.tobytes():
-        raise BadInput(f"{part.path}: not a slice of {market.path}; run calibrate again on this data")
-    return offset
-
-
-def _load_labels(path: Path, market: Tape) -> np.ndarray:
+def _load(path: Path, stage: str, rows: int) -> np.ndarray:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: {error}; make it with `dvc repro featurize`") from None
-    if len(array) != len(market.records):
-        raise BadInput(f"{path}: {len(array)} rows, {market.path.name} has {len(market.records)}; run featurize again")
+        raise BadInput(f"{path}: {error}; make it with `dvc repro {stage}`") from None
+    if len(array) != rows:
+        raise BadInput(f"{path}: {len(array)} rows, {rows} expected; make it anew with `dvc repro {stage}`")
     return array

@@ -4,7 +4,7 @@
 it (``timing.json`` holds them). Intervals come from one day-wise stationary bootstrap shared by all metrics.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +13,7 @@ from core.records import Reason
 from evaluation import probability, statistics
 from evaluation.backtest import FoldResult
 from evaluation.performance import Curve, chain, daily_returns, drawdown
+from evaluation.rehearsal import Rehearsal
 from evaluation.session import Played
 from evaluation.settings import EvaluationParams
 from evaluation.statistics import Bootstrap, Estimate, utc_day
@@ -139,12 +140,11 @@ def baselines(
         "persistence": {"directional_accuracy": directional(np.concatenate([fold.persistence for fold in folds]))},
         "climatology": {"directional_accuracy": directional(climatology)},
     }
-    if all(fold.logistic is not None for fold in folds):
-        logistic = np.concatenate([fold.logistic for fold in folds if fold.logistic is not None])
-        table["logistic"] = {
-            "directional_accuracy": directional(logistic[:, 2] - logistic[:, 0]),
-            "skill_over_climatology": entry(_skill(rows, logistic, days, bootstrap, n), "share"),
-        }
+    logistic = np.concatenate([fold.logistic for fold in folds])
+    table["logistic"] = {
+        "directional_accuracy": directional(logistic[:, 2] - logistic[:, 0]),
+        "skill_over_climatology": entry(_skill(rows, logistic, days, bootstrap, n), "share"),
+    }
     _, sma = _daily(folds, "sma")
     sma_trips = np.concatenate([fold.sma.trips for fold in folds])
     table["sma"] = account_metrics(chain([fold.sma.curve for fold in folds]), sma, bootstrap)
@@ -247,6 +247,17 @@ def _turnover(folds: Sequence[FoldResult], n_days: int) -> float:
     return sum(traded) / folds[0].model.initial_cash / n_days
 
 
-def lines(metrics: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """The rows of the metric table in reading order."""
-    return sorted(metrics["metrics"].items())
+def with_rehearsal(metrics: dict[str, Any], rehearsal: Rehearsal) -> dict[str, Any]:
+    """``metrics`` with what the rehearsal found. Its times are the only entries that differ between equal runs."""
+    n = len(rehearsal.cpu_ns)
+    cpu, wall = _quantiles_ms(rehearsal.cpu_ns), _quantiles_ms(rehearsal.wall_ns)
+    table = metrics["metrics"] | {
+        "paper_parity": exact(rehearsal.paper_parity, n, "flag"),
+        "latency_p99_ms": entry(Estimate(cpu["p99"], None, None, n), "ms"),
+    }
+    return metrics | {"metrics": table, "timing": {"bar_cpu_ms": cpu, "bar_wall_ms": wall, "bars": n}}
+
+
+def _quantiles_ms(taken_ns: np.ndarray) -> dict[str, float | None]:
+    points = (50, 90, 99)
+    return {f"p{point}": float(np.percentile(taken_ns, point)) / 1e6 if len(taken_ns) else None for point in points}
