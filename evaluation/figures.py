@@ -29,7 +29,7 @@ def account(equity: Table, drawdown: Table) -> Figure:
     exposed = [float(row["exposure"]) for row in equity]
     traces.append(_area([row["time"] for row in drawdown], depth, "drawdown", "--bad", "y2"))
     traces.append(_area(time, exposed, "exposure", "--net", "y3"))
-    layout = _layout(height=560, legend=True) | {
+    layout = _layout(legend=True) | {
         "hovermode": "x unified",
         "xaxis": _axis() | {"anchor": "y3", "type": "date"},
         "yaxis": _axis("growth of 1") | {"domain": [0.44, 1.0]},
@@ -65,7 +65,7 @@ def reliability(table: Table) -> Figure:
         "line": {"color": "--muted", "width": 1, "dash": "dot"},
         "hoverinfo": "skip",
     }
-    layout = _layout(height=330) | {
+    layout = _layout() | {
         "xaxis": _axis("stated confidence", ".0%") | {"range": [low, high]},
         "yaxis": _axis("observed frequency", ".0%") | {"range": [low, high]},
     }
@@ -90,7 +90,7 @@ def costs(amounts: Mapping[str, float]) -> Figure:
         "totals": {"marker": {"color": "--net"}},
         "hoverinfo": "skip",
     }
-    layout = _layout(height=330) | {
+    layout = _layout() | {
         "xaxis": _axis(),
         "yaxis": _axis("share of initial cash, all folds", ".0%"),
     }
@@ -123,7 +123,7 @@ def _bars(names: list[str], returns: list[float], title: str) -> Figure:
         "marker": {"color": ["--good" if value >= 0 else "--bad" for value in returns]},
         "hoverinfo": "skip",
     }
-    layout = _layout(height=280) | {"xaxis": _axis() | {"type": "category"}, "yaxis": _axis(title, ".0%")}
+    layout = _layout() | {"xaxis": _axis() | {"type": "category"}, "yaxis": _axis(title, ".0%")}
     return {"data": [bars], "layout": layout}
 
 
@@ -155,9 +155,8 @@ def _area(x: list[str], y: list[float], name: str, colour: str, axis: str) -> Fi
     }
 
 
-def _layout(*, height: int, legend: bool = False) -> Figure:
+def _layout(*, legend: bool = False) -> Figure:
     return {
-        "height": height,
         "margin": {"l": 64, "r": 16, "t": 28, "b": 40},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",

@@ -55,14 +55,14 @@ def render(metrics: Mapping[str, Any], tables: Mapping[str, Table], verdict: Map
         _head(metrics),
         _banner(verdict),
         _tiles(metrics["metrics"]),
-        _section("The account", _ACCOUNT_NOTE, _figure("account")),
+        _section("The account", _ACCOUNT_NOTE, _figure("account", 560)),
         _pair(
-            _section("Reliability", "Does 45 % mean 45 %? Top label, bins of equal size.", _figure("reliability")),
-            _section("Costs", "Gross is what the same fills would have earned free of cost.", _figure("costs")),
+            _section("Reliability", "Does 45 % mean 45 %? Top label, bins of equal size.", _figure("reliability", 330)),
+            _section("Costs", "Gross is what the same fills would have earned free of cost.", _figure("costs", 330)),
         ),
         _pair(
-            _section("Returns by month", "", _figure("months")),
-            _section("Returns by fold", "Each fold is a session of its own, starting flat.", _figure("folds")),
+            _section("Returns by month", "", _figure("months", 280)),
+            _section("Returns by fold", "Each fold is a session of its own, starting flat.", _figure("folds", 280)),
         ),
         _section("Folds", "", _folds(metrics["folds"])),
         _section("Baselines", _BASELINE_NOTE, _comparison(metrics)),
@@ -129,7 +129,8 @@ def _banner(verdict: Mapping[str, Any] | None) -> str:
 
 
 def _gate_row(title: str, gate: Mapping[str, Any]) -> Row:
-    limit = "" if gate["limit"] is None else f"{gate['bound']} vs {gate['limit']:g}"
+    side = "at least" if "_min" in title else "at most"
+    limit = "" if gate["limit"] is None else f"{gate['bound']} {side} {gate['limit']:g}"
     return (title, gate["result"], value(gate), interval(gate), f"{gate['n']:,}", limit, gate["reason"])
 
 
@@ -215,7 +216,10 @@ def interval(entry: Mapping[str, Any]) -> str:
 
 
 def _cell(entry: Mapping[str, Any] | None) -> str:
-    return "" if entry is None else value(entry)
+    """The value and, on a second line, its interval."""
+    if entry is None:
+        return ""
+    return value(entry) if entry["lower"] is None else f"{value(entry)}\n{interval(entry)}"
 
 
 def _format(number: float | None, unit: str) -> str:
@@ -236,8 +240,8 @@ def _text(item: object) -> str:
     return html.escape(str(item))
 
 
-def _figure(name: str) -> str:
-    return f'<div id="{name}"></div>'
+def _figure(name: str, height_px: int) -> str:
+    return f'<div id="{name}" style="height:{height_px}px"></div>'
 
 
 def _section(title: str, note: str, content: str) -> str:
