@@ -238,7 +238,7 @@ def _write(own: np.void, bar: np.void, out: np.ndarray, row: int) -> None:
     floor = _SIGMA_MIN * _SIGMA_MIN
     out[row, column + 2] = _clip(0.5 * math.log((own["variance_short"] + floor) / (own["variance_long"] + floor)))
     out[row, column + 3] = _clip(own["volume_z"])
-    out[row, column + 4] = (2 * bar["close"] - bar["high"] - bar["low"]) / height if height > 0 else 0.0
+    out[row, column + 4] = (2.0 * bar["close"] - bar["high"] - bar["low"]) / height if height > 0 else 0.0
     now = bar["ts_event"]
     open_sessions = sessions(now)
     out[row, column + 5] = 1.0 if open_sessions & ASIA else 0.0

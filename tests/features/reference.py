@@ -17,10 +17,8 @@ def weights(n: int, alpha: float) -> np.ndarray:
     own = np.maximum(1.0 / np.arange(1, n + 1), alpha)
     result = np.zeros((n, n))
     for t in range(n):
-        kept = 1.0
-        for j in range(t, -1, -1):
-            result[t, j] = kept * own[j]
-            kept *= 1.0 - own[j]
+        result[t] = result[t - 1] * (1.0 - own[t])  # what came before fades (row -1 is zero at t = 0)
+        result[t, t] = own[t]
     return result
 
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tests.features import reference
 from tests.features.walk import INTERVAL_NS, SPEC, batch, interleave, walk
 
 ROOT = Path(__file__).parents[2]
+RESTART_ROW = 773  # of the bars called gappy
 GOLDEN = {
     "return_1": -2.426695,
     "return_3": -1.141804,
@@ -48,23 +50,35 @@ def gappy() -> np.ndarray:
     return walk(1_500, 5, lost=0.02, outages=((400, 12), (800, 40)))
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-9), (np.float32, 1e-5)])
-def test_every_feature_equals_the_reference(gappy: np.ndarray, dtype: type, tolerance: float) -> None:
-    out, ready, sigma = batch(gappy, dtype=dtype)
-    missing = np.diff(gappy["ts_event"]) // INTERVAL_NS - 1
-    assert sorted({*missing.tolist()})[-2:][0] == 12 and missing.max() >= 40  # both sides of the limit are there
-    restart = int(np.flatnonzero(missing > 12)[0]) + 1
-    for rows in (slice(0, restart), slice(restart, None)):
-        expected, expected_sigma = reference.segment(gappy[rows], SPEC)
-        assert set(expected) == set(SPEC.names)
-        warm = np.arange(len(gappy[rows])) >= SPEC.warmup_bars - 1
+@pytest.mark.parametrize(
+    ("warmup_bars", "dtype", "tolerance"),
+    [(s.WARMUP_BARS, np.float32, 1e-5), (s.WARMUP_BARS, np.float64, 1e-9), (2, np.float64, 1e-9)],
+)
+def test_every_feature_equals_the_reference(gappy: np.ndarray, warmup_bars: int, dtype: type, tolerance: float) -> None:
+    """With a warm-up of two bars the estimates are compared from their first value on."""
+    spec = replace(SPEC, warmup_bars=warmup_bars)
+    out, ready, sigma = batch(gappy, spec, dtype)
+    for rows in (slice(0, RESTART_ROW), slice(RESTART_ROW, None)):
+        expected, expected_sigma = reference.segment(gappy[rows], spec)
+        assert set(expected) == set(spec.names)
+        warm = np.arange(len(gappy[rows])) >= warmup_bars - 1
         assert np.array_equal(ready[rows], warm) and warm.sum() > 300
         np.testing.assert_allclose(sigma[rows][warm], expected_sigma[warm], rtol=1e-9)
-        for column, name in enumerate(SPEC.names):
+        for column, name in enumerate(spec.names):
             wanted = np.clip(expected[name], -s.CLIP, s.CLIP)[warm]
             np.testing.assert_allclose(out[rows][warm, column], wanted, rtol=tolerance, atol=tolerance, err_msg=name)
-            varies = name not in ("gap", "session_asia") or rows.start == 0
-            assert not varies or np.ptp(wanted) > 0, f"{name} never moves here: the comparison shows nothing"
+    assert not [name for column, name in enumerate(spec.names) if np.ptp(out[ready, column]) == 0]  # each one moves
+
+
+def test_the_gaps_of_these_tests_lie_on_both_sides_of_the_limit(gappy: np.ndarray) -> None:
+    missing = np.diff(gappy["ts_event"]) // INTERVAL_NS - 1
+    assert sorted(missing)[-2] == SPEC.reset_gap_bars == 12
+    assert np.flatnonzero(missing > 12).tolist() == [RESTART_ROW - 1]
+
+
+def test_a_restarted_instrument_is_a_new_one(gappy: np.ndarray) -> None:
+    for whole, fresh in zip(batch(gappy), batch(gappy[RESTART_ROW:]), strict=True):
+        assert whole[RESTART_ROW:].tobytes() == fresh.tobytes()
 
 
 def test_stream_equals_batch_at_every_prefix(gappy: np.ndarray) -> None:

@@ -1,6 +1,6 @@
 """Sessions and weekdays from integers, against a table worked out by hand and the system's time-zone database."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,7 +14,10 @@ from features.sessions import (
     new_york_offset_ns,
     sessions,
     weekday,
+    year_of,
 )
+
+_EPOCH = date(1970, 1, 1)
 
 
 def ns(moment: datetime) -> int:
@@ -76,7 +79,8 @@ def test_offsets_equal_the_time_zone_database(zone: str, offset) -> None:
         moment += timedelta(hours=1 if moment.month in (3, 10, 11) else 6)
 
 
-def test_weekday_equals_the_calendar() -> None:
-    for day in range(-800, 40_000, 13):
-        assert weekday(day) == (datetime(1970, 1, 1) + timedelta(days=day)).weekday()
+def test_year_and_weekday_equal_the_calendar() -> None:
+    for day in range(-80_000, 240_000):
+        wanted = _EPOCH + timedelta(days=day)
+        assert (year_of(day), weekday(day)) == (wanted.year, wanted.weekday())
     assert weekday(ns(datetime(2024, 7, 8, tzinfo=UTC)) // DAY_NS) == 0  # a Monday

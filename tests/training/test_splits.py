@@ -68,6 +68,27 @@ def test_a_label_known_late_pulls_the_end_of_its_block_back() -> None:
     assert late.train_end == ts[row] and late.calibrate_end == plain.calibrate_end
 
 
+def test_rows_without_a_label_shorten_no_block() -> None:
+    ts, known = history(400)
+    plain = walk_forward(ts, known, SplitParams(), WARMUP_NS)
+    known[np.random.default_rng(1).random(len(ts)) < 0.3] = NEVER_NS
+    for fold, before in zip(walk_forward(ts, known, SplitParams(), WARMUP_NS), plain, strict=True):
+        assert (fold.train_start, fold.test_start, fold.test_end) == (
+            before.train_start,
+            before.test_start,
+            before.test_end,
+        )
+        assert fold.calibrate_start - fold.train_end <= HOUR_NS and fold.test_start - fold.calibrate_end <= HOUR_NS
+
+
+def test_a_label_known_as_the_next_block_starts_is_refused() -> None:
+    ts, known = history(400)
+    folds = walk_forward(ts, known, SplitParams(), WARMUP_NS)
+    known[np.flatnonzero(ts < folds[2].calibrate_end)[-1]] = folds[2].test_start
+    with pytest.raises(Refused, match="fold 2: a calibrate label"):
+        verify(folds[:3], ts, known)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     days=st.integers(20, 60),
