@@ -73,11 +73,9 @@ def _parse(path: Path, text: bytes) -> pl.DataFrame:
     lines = text.splitlines()
     if not lines:
         raise BadInput(f"{path}: empty; fetch it again")
-    for number in (0, len(lines) - 1):
-        if (found := lines[number].count(b",") + 1) != COLUMNS:
-            raise BadInput(
-                f"{path}: line {number + 1} has {found} columns, {COLUMNS} expected: truncated or not a kline file"
-            )
+    for number, line in enumerate(lines, start=1):  # Polars would fill a line cut short with nulls
+        if (found := line.count(b",") + 1) != COLUMNS:
+            raise BadInput(f"{path}: line {number} has {found} columns, {COLUMNS} expected: truncated or no kline file")
     if not lines[0].split(b",", 1)[0].isdigit():
         raise BadInput(f"{path}: line 1 starts with {lines[0][:20]!r}, a time is expected; remove the header")
     schema = {"time": pl.Int64} | dict.fromkeys(RAW_COLUMNS[1:], pl.Float64)

@@ -1,0 +1,89 @@
+"""`python -m data`: numbers that add up with the files, faults that are seen, exit codes that are documented."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from core.errors import BadInput, BadTape
+from data import catalog
+from data.__main__ import app
+from feeds.tape import HEAD_BYTES
+from tests.data.candles import Frames, candles, ingest
+
+DAY = 288
+WHOLE = candles(4 * DAY)
+HOLES = WHOLE.filter(~np.isin(np.arange(4 * DAY), [300, 301, *range(2 * DAY, 3 * DAY)]))  # a whole day is missing
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("catalog")
+    ingest(out, Frames({"BTC-USDT": WHOLE, "ETH-USDT": HOLES}))
+    return out / "data"
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, list(arguments))
+    return result.exit_code, result.output
+
+
+def test_describe_counts_what_is_missing(folder: Path) -> None:
+    btc, eth = catalog.describe(folder)
+    assert (btc["symbol"], btc["rows"], btc["missing"]) == ("BTC-USDT", 4 * DAY, 0)
+    assert (eth["rows"], eth["missing"]) == (3 * DAY - 2, DAY + 2)
+    assert btc["first"] == "2025-01-01T00:00:00Z" and btc["last"] == "2025-01-04T23:55:00Z"
+    assert (btc["low"], btc["high"]) == (WHOLE["low"].min(), WHOLE["high"].max())
+
+
+def test_completeness_has_a_row_for_every_day_even_an_empty_one(folder: Path) -> None:
+    rows = [row for row in catalog.completeness(folder) if row["symbol"] == "ETH-USDT"]
+    assert [(row["day"], row["bars"], row["expected"], row["missing"]) for row in rows] == [
+        ("2025-01-01", DAY, DAY, 0),
+        ("2025-01-02", DAY - 2, DAY, 2),
+        ("2025-01-03", 0, DAY, DAY),
+        ("2025-01-04", DAY, DAY, 0),
+    ]
+
+
+def test_check_passes_on_what_ingest_wrote_and_fails_on_anything_else(tmp_path: Path) -> None:
+    ingest(tmp_path, Frames({"BTC-USDT": WHOLE, "ETH-USDT": HOLES}))
+    data = tmp_path / "data"
+    assert catalog.check(data)["ok"]
+    assert run("check", "--folder", str(data))[0] == 0
+
+    ingest(tmp_path / "other", Frames({"BTC-USDT": candles(4 * DAY, seed=1), "ETH-USDT": HOLES}))
+    (tmp_path / "other/data/bars/BTC-USDT.parquet").replace(data / "bars/BTC-USDT.parquet")
+    with pytest.raises(BadTape, match="not those of"):
+        catalog.check(data)
+    assert run("check", "--folder", str(data))[0] == 31
+
+    with open(data / "market.tape", "r+b") as file:
+        file.seek(HEAD_BYTES + 64 * 5 + 30)
+        file.write(b"\xff")
+    code, text = run("check", "--folder", str(data))
+    assert code == 31 and "altered" in text
+
+
+def test_commands_print_tables_and_json(folder: Path, tmp_path: Path) -> None:
+    code, text = run("ls", "--folder", str(folder))
+    assert code == 0 and "market.tape" in text and "bars/ETH-USDT.parquet" in text
+    code, text = run("describe", "--folder", str(folder), "--json")
+    assert code == 0 and [row["symbol"] for row in json.loads(text)] == ["BTC-USDT", "ETH-USDT"]
+    code, text = run("describe", "--folder", str(folder), "--days", "--json")
+    assert [(row["day"], row["missing"]) for row in json.loads(text)] == [("2025-01-02", 2), ("2025-01-03", DAY)]
+    code, text = run("tape", str(folder / "market.tape"), "--json")
+    assert json.loads(text)[0]["rows"] == 7 * DAY - 2
+    page = tmp_path / "page.html"
+    assert run("plot", "--folder", str(folder), "--out", str(page)) == (0, f"{page}\n")
+    assert "ETH-USDT" in page.read_text() and "<script" in page.read_text()
+
+
+def test_what_is_not_there_is_named_with_its_exit_code(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="dvc repro ingest"):
+        catalog.describe(tmp_path)
+    code, text = run("describe", "--folder", str(tmp_path))
+    assert code == 30 and "no Parquet file" in text
+    assert run("tape", str(tmp_path / "market.tape"))[0] == 31
