@@ -172,12 +172,12 @@ class Journal:
         self.ledger.check_end(self._connection)
         return count
 
-    def append(self, records: np.ndarray) -> None:
-        """Append ``records``, shape (n,), 64 bytes each. Buffered; ``commit`` makes them durable.
+    def append(self, *parts: np.ndarray) -> None:
+        """Append ``parts``, arrays of any record dtype, as one: a commit never divides them. Buffered.
 
         Raises BadTape naming record and field if the journal already holds a different record at that place.
         """
-        data = records.tobytes()
+        data = b"".join([part.tobytes() for part in parts])
         self.count += len(data) // RECORD_BYTES
         if self.count - len(data) // RECORD_BYTES < self.durable:
             data = self._compare(data)

@@ -83,7 +83,7 @@ class Session:
         count += self._feed(record, count)
         decided = perf_counter_ns()
         made = self._out[:count]
-        self._journal.append(np.concatenate([events, record, made]))
+        self._journal.append(events, record, made)
         intents = np.flatnonzero(made["kind"] == Kind.INTENT)
         if len(intents):
             self._journal.commit()
