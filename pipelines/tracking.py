@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
@@ -25,7 +25,9 @@ from core.settings import as_json
 from feeds.tape import Tape
 from models.manifest import Fold
 from pipelines.params import Params
-from training.fit import FoldFit
+
+if TYPE_CHECKING:
+    from training.fit import FoldFit  # it loads Lightning, which calibrate does without
 
 EXPERIMENT: Final = "portcullis"
 STORE: Final = "sqlite:///mlflow.db"
@@ -35,7 +37,7 @@ _KEY: Final = "portcullis.key"  # hash over params and data: equal inputs, equal
 _CHILD: Final = "portcullis.child"  # "" on a parent
 
 
-def log_training(settings: Params, folds: Sequence[Fold], fits: Sequence[FoldFit], artifacts: Path) -> None:
+def log_training(settings: Params, folds: Sequence[Fold], fits: "Sequence[FoldFit]", artifacts: Path) -> None:
     """A new parent run with all parameters, and a child per fold and model with parameters, loss curves and weights."""
     with _store() as store:
         parent = store.new_parent(run_key(settings, artifacts), flat(as_json(settings)))

@@ -1,6 +1,5 @@
 """One fold: its training rows in, weights and curves out. The same task gives the same bytes in any process."""
 
-import hashlib
 import logging
 import warnings
 from collections.abc import Callable
@@ -10,13 +9,13 @@ from typing import Any
 
 import lightning
 import numpy as np
-import torch
 
 from features import scaling
 from models.manifest import Fold
 from training import lanes, networks
 from training.baselines import climatology, fit_logistic
 from training.dataset import Dataset, between, open_dataset, rows, runs
+from training.determinism import make_deterministic
 from training.module import DirectionModule
 from training.settings import ModelParams, TrainingParams
 
@@ -109,10 +108,3 @@ class _Curves(lightning.Callback):
         for name, value in trainer.callback_metrics.items():
             self.values.setdefault(name, []).append(float(value))
         self._report()
-
-
-def make_deterministic(seed: str) -> None:
-    """One thread, deterministic algorithms, torch's generator seeded from the text ``seed``."""
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    torch.manual_seed(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "little", signed=True))

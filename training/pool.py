@@ -29,8 +29,10 @@ def run_tasks(
         bar = progress.add_task(title, total=steps * len(tasks))
         if workers == 1 or len(tasks) == 1:
             return [function(task, lambda: progress.advance(bar)) for task in tasks]
-        # spawn: a forked child of a process that has loaded torch inherits locks of threads it does not have
-        context = multiprocessing.get_context("spawn")
+        # Forking this process would copy the locks of threads that the copy does not have; a server that has only
+        # imported the task's module is forked instead, so that no worker imports it again.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([function.__module__])
         queue = context.Queue()
         pool = ProcessPoolExecutor(min(workers, len(tasks)), context, initializer=_initialise, initargs=(queue,))
         with pool:

@@ -24,8 +24,8 @@ from training import weights
 from training.baselines import log_loss, logistic_probabilities
 from training.calibrate import Calibrated, calibrate, load_network
 from training.dataset import Dataset, between, open_dataset
+from training.determinism import make_deterministic
 from training.export import export_lstm
-from training.fit import make_deterministic
 from training.labels import NULL
 from training.listen import Said, Session, listen
 from training.settings import ModelParams
