@@ -65,8 +65,9 @@ def refusal(
     """
     violated = _signal_rules(config, state, index, age_ns, confidence_ppm)
     violated |= _filter_rules(config, state, index, qty) << 6
-    violated |= _limit_rules(config, state, index, action, qty) << 9
-    violated |= int(repeated) << 16
+    if violated & APPLIES[action] == 0:  # the limits are computed for quantities that can be orders at all
+        violated |= _limit_rules(config, state, index, action, qty) << 9
+        violated |= int(repeated) << 16
     refusing = violated & APPLIES[action]
     if refusing == 0:
         return 0
@@ -103,32 +104,27 @@ def _signal_rules(config: np.void, state: np.void, index: int, age_ns: int, conf
 def _filter_rules(config: np.void, state: np.void, index: int, qty: int) -> int:
     """Bits 0 to 2: a usable price, the lot size, the notional."""
     market, price = config["markets"][index], state["positions"][index]["price"]
-    bits = 0
+    instrument = market["instrument"]
     if price < 1:
         return 1
-    if qty < max(1, market["instrument"]["min_lots"]) or qty > market["lots_max"]:
-        bits |= 2
-    if units.notional(market["instrument"], price, min(max(qty, 0), market["lots_max"]), DOWN) < max(
-        1, market["instrument"]["min_notional"]
-    ):
-        bits |= 4
-    return bits
+    if qty < max(1, instrument["min_lots"]) or qty > market["lots_max"]:
+        return 2
+    return 4 if units.notional(instrument, price, qty, DOWN) < max(1, instrument["min_notional"]) else 0
 
 
 @kernel
 def _limit_rules(config: np.void, state: np.void, index: int, action: int, qty: int) -> int:
     """Bits 0 to 6: asset cap, total cap, cash, long only, cool-down, daily stop, rate."""
-    account, risk, position = state["account"], state["risk"], state["positions"][index]
-    market, now = config["markets"][index], state["account"]["now_ns"]
+    risk, position, now = state["risk"], state["positions"][index], state["account"]["now_ns"]
+    market = config["markets"][index]
     bits = 0
     if action == OPEN:
-        lots = min(max(qty, 0), market["lots_max"])
-        value = units.notional(market["instrument"], position["price"], lots, UP)
+        value = units.notional(market["instrument"], position["price"], qty, UP)
         if value > asset_headroom(config, state, index):
             bits |= 1
         if value > total_headroom(config, state):
             bits |= 2
-        if buy_cost(config, index, position["price"], lots) > free_cash(config, state):
+        if buy_cost(config, index, position["price"], qty) > free_cash(config, state):
             bits |= 4
     elif qty > portfolio.sellable_lots(config, state, index) - _lots_being_sold(state, index):
         bits |= 8
@@ -139,7 +135,7 @@ def _limit_rules(config: np.void, state: np.void, index: int, action: int, qty: 
     most = config["max_orders_per_hour"]
     if risk["submitted"] >= most and risk["submit_ns"][(risk["submitted"] - most) % RATE_SLOTS] > now - HOUR_NS:
         bits |= 64
-    return bits if account["equity"] > 0 else bits | 1
+    return bits
 
 
 @kernel
