@@ -23,7 +23,7 @@ from core.records import PPM
 from data import store
 from data.clean import FINDINGS, GAP, QUARANTINE, Cleaned, clean
 from data.settings import DataParams
-from data.sources import Source
+from data.sources.protocol import Source
 from feeds import injection
 from feeds.market import Market
 from feeds.synthetic import DAY_NS

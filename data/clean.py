@@ -14,7 +14,7 @@ import polars as pl
 
 from data.grid import WHOLE_MAX, Grid
 from data.schema import RAW_COLUMNS, check_bars, check_raw
-from data.sources import Chunk
+from data.sources.protocol import Chunk
 from data.store import iso
 from feeds.market import Listing
 

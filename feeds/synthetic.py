@@ -44,6 +44,9 @@ HOUR_MINUTES: Final = 60
 MONDAY_OFFSET: Final = 3  # 1970-01-01 was a Thursday
 STRENGTH_MAX: Final = 4.0
 TICKS_MIN: Final = 100  # a cheaper price would move by more than 1 % a tick
+ACTIVITY_BASE: Final = 0.5  # volume follows the size of a move: mean 1 over normal innovations
+ACTIVITY_PER_SIGMA: Final = 0.625
+ACTIVITY_SIGMA_MAX: Final = 4.0
 FEED_LATENCY_NS: Final = Execution().feed_latency_ns
 
 DRAWS: Final = np.dtype(
@@ -335,7 +338,7 @@ def _day(
         bar["high"] = first + math.ceil(_extreme(move, spread, draw["high"]))
         bar["low"] = first - math.ceil(_extreme(-move, spread, draw["low"]))
         noise = constant["volume_noise"]
-        activity = 0.5 + 0.6 * min(abs(innovation), 4.0)
+        activity = ACTIVITY_BASE + ACTIVITY_PER_SIGMA * min(abs(innovation), ACTIVITY_SIGMA_MAX)
         size = (
             place["volume"]
             * regimes[regime, 1]

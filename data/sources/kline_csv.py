@@ -17,7 +17,7 @@ import polars as pl
 
 from core.errors import BadInput
 from data.schema import RAW_COLUMNS
-from data.sources import CHUNK_ROWS, Chunk
+from data.sources.protocol import CHUNK_ROWS, Chunk
 from feeds.market import Listing
 
 COLUMNS: Final = 12

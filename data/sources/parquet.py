@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from core.errors import BadInput
 from data.schema import RAW_COLUMNS
-from data.sources import CHUNK_ROWS, Chunk
+from data.sources.protocol import CHUNK_ROWS, Chunk
 from feeds.market import Listing
 
 

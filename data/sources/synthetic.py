@@ -8,7 +8,7 @@ import polars as pl
 
 from core.errors import BadConfig
 from data.grid import Grid
-from data.sources import CHUNK_ROWS, Chunk
+from data.sources.protocol import CHUNK_ROWS, Chunk
 from feeds import synthetic
 from feeds.market import Listing, Market
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from core.errors import BadInput
-from data.sources import Chunk
+from data.sources.protocol import Chunk
 from feeds.market import Listing
 
 NAMES = {"t": "time", "o": "open", "h": "high", "l": "low", "c": "close", "v": "volume"}

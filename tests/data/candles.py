@@ -12,7 +12,8 @@ import polars as pl
 
 from data.build import build
 from data.settings import DataParams
-from data.sources import Chunk, Source, open_source
+from data.sources import open_source
+from data.sources.protocol import Chunk, Source
 from feeds.market import Listing, Market
 
 MINUTE_NS = 60_000_000_000

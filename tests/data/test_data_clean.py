@@ -13,7 +13,7 @@ from core.errors import BadInput, BrokenInvariant
 from data.clean import Cleaned, clean, gap_times
 from data.grid import Grid
 from data.schema import check_bars
-from data.sources import Chunk
+from data.sources.protocol import Chunk
 from feeds.market import Listing
 from tests.data.candles import BTC, MINUTE_NS, START, candles, change
 

@@ -129,7 +129,7 @@ def reference(symbol: str, days: int, seed: int, strength: float) -> list[tuple[
             up = (move + math.sqrt(move**2 - 2 * spread * math.log(draw["high"]))) / 2
             down = (-move + math.sqrt(move**2 - 2 * spread * math.log(draw["low"]))) / 2
             mean = motion.volume_lots * hours.volume_ppm / 1e6 * dynamics.weekday_volume_ppm[weekday] / 1e6
-            mean *= dynamics.regimes[regime].volume_ppm / 1e6 * (0.5 + 0.6 * min(abs(e), 4.0))
+            mean *= dynamics.regimes[regime].volume_ppm / 1e6 * (0.5 + 0.625 * min(abs(e), 4.0))
             volume = max(1, int(mean * math.exp(0.35 * draw["volume_normal"] - 0.35**2 / 2)))
             signal = decay * signal + math.sqrt(1 - decay**2) * max(-3.0, min(3.0, e))
             rows.append((day * 288 + slot + 1, opened, opened + math.ceil(up), opened - math.ceil(down), close, volume))
