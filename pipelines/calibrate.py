@@ -6,10 +6,11 @@ bundle, ``fold.tape``, ``predictions.npy`` by the exported step, ``predictions_t
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any, Final
 
-from core.errors import BadInput
+from core.errors import BadInput, PortcullisError
 from core.settings import parse
 from features.spec import FeatureSpec, spec_from_json
 from feeds.tape import Tape
@@ -100,12 +101,17 @@ def read_folds(path: Path) -> tuple[list[Fold], list[tuple[float, ...]]]:
     return folds, [tuple(entry["climatology"]) for entry in entries]
 
 
-def main() -> None:
-    """Run the stage with ``params.yaml``; results first, tracking after."""
-    settings = params.load()
-    metrics = calibrate(settings, ARTIFACTS)
+def main() -> int:
+    """Run the stage with ``params.yaml``, results first, tracking after; returns its exit code."""
+    try:
+        settings = params.load()
+        metrics = calibrate(settings, ARTIFACTS)
+    except PortcullisError as error:
+        sys.stderr.write(f"calibrate: {error}\n")
+        return error.exit_code
     tracking.log_calibration(settings, metrics, ARTIFACTS)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

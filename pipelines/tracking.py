@@ -9,11 +9,11 @@ Everything here runs after a stage has written its results, from the parent proc
 written is reported and changes no result. ``MLFLOW_TRACKING_URI`` points to another store.
 """
 
+import functools
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -37,45 +37,65 @@ _KEY: Final = "portcullis.key"  # hash over params and data: equal inputs, equal
 _CHILD: Final = "portcullis.child"  # "" on a parent
 
 
+def _harmless(log: Callable[..., None]) -> Callable[..., None]:
+    """``log``, with a failure of the store reported instead of raised."""
+
+    @functools.wraps(log)
+    def guarded(*arguments: Any) -> None:
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            log(*arguments)
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            text = f"tracking: {error}; the stage's results are complete without it"
+            Console(stderr=True).print(text, style="yellow", markup=False)
+
+    return guarded
+
+
+@_harmless
 def log_training(settings: Params, folds: Sequence[Fold], fits: "Sequence[FoldFit]", artifacts: Path) -> None:
     """A new parent run with all parameters, and a child per fold and model with parameters, loss curves and weights."""
-    with _store() as store:
-        parent = store.new_parent(run_key(settings, artifacts), flat(as_json(settings)))
-        store.add_artifacts(parent, [artifacts / "folds" / "folds.json", artifacts / "folds" / "history.json"])
-        for fold, fit in zip(folds, fits, strict=True):
-            folder = artifacts / "folds" / f"fold_{fit.index}"
-            bounds = {f"fold.{name}": value for name, value in as_json(fold).items()}
-            shape = flat({"model": as_json(settings.model), "training": as_json(settings.training)})
-            counts = {f"rows_{name}": [float(count)] for name, count in fit.counts.items()}
-            frequencies = dict(zip(("p_down", "p_flat", "p_up"), ([p] for p in fit.climatology), strict=True))
-            store.log(parent, fit.index, "lstm", bounds | shape, fit.curves | counts, [folder / "lstm.npz"])
-            store.log(parent, fit.index, "logistic", bounds, counts, [folder / "logistic.npz"])
-            store.log(parent, fit.index, "climatology", bounds, counts | frequencies, [])
+    store = _open_store()
+    parent = store.new_parent(run_key(settings, artifacts), flat(as_json(settings)))
+    store.add_artifacts(parent, [artifacts / "folds" / "folds.json", artifacts / "folds" / "history.json"])
+    for fold, fit in zip(folds, fits, strict=True):
+        folder = artifacts / "folds" / f"fold_{fit.index}"
+        bounds = {f"fold.{name}": value for name, value in as_json(fold).items()}
+        shape = flat({"model": as_json(settings.model), "training": as_json(settings.training)})
+        counts = {f"rows_{name}": [float(count)] for name, count in fit.counts.items()}
+        frequencies = dict(zip(("p_down", "p_flat", "p_up"), ([p] for p in fit.climatology), strict=True))
+        store.log(parent, fit.index, "lstm", bounds | shape, fit.curves | counts, [folder / "lstm.npz"])
+        store.log(parent, fit.index, "logistic", bounds, counts, [folder / "logistic.npz"])
+        store.log(parent, fit.index, "climatology", bounds, counts | frequencies, [])
 
 
+@_harmless
 def log_calibration(settings: Params, metrics: dict[str, Any], artifacts: Path) -> None:
     """The out-of-fold log loss by day on every child, the calibration on the networks', the parity on the parent."""
-    with _store() as store:
-        parent = store.parent(run_key(settings, artifacts), flat(as_json(settings)))
-        store.add_metrics(parent, {"onnx_parity": [metrics["onnx_parity"]]})
-        for entry in metrics["folds"]:
-            folder = artifacts / "calibrated" / f"fold_{entry['fold']}"
-            for model in MODELS:
-                curves = {"test_log_loss_by_day": entry["curves"][model], "test_log_loss": [entry["log_loss"][model]]}
-                files = []
-                if model == "lstm":
-                    curves |= {name: [entry[name]] for name in ("temperature", "move_scale", "onnx_parity")}
-                    files = [folder / "step.onnx", folder / "manifest.json"]
-                store.log(parent, entry["fold"], model, {}, curves, files)
+    store = _open_store()
+    parent = store.parent(run_key(settings, artifacts), flat(as_json(settings)))
+    store.add_metrics(parent, {"onnx_parity": [metrics["onnx_parity"]]})
+    for entry in metrics["folds"]:
+        folder = artifacts / "calibrated" / f"fold_{entry['fold']}"
+        for model in MODELS:
+            curves = {"test_log_loss_by_day": entry["curves"][model], "test_log_loss": [entry["log_loss"][model]]}
+            files = []
+            if model == "lstm":
+                curves |= {name: [entry[name]] for name in ("temperature", "move_scale", "onnx_parity")}
+                files = [folder / "step.onnx", folder / "manifest.json"]
+            store.log(parent, entry["fold"], model, {}, curves, files)
 
 
+@_harmless
 def log_backtest(settings: Params, metrics: dict[str, Any], files: Iterable[Path], artifacts: Path) -> None:
     """``metrics`` (name -> entry with ``value``) and ``files`` such as the tearsheet, on the parent run."""
-    with _store() as store:
-        parent = store.parent(run_key(settings, artifacts), flat(as_json(settings)))
-        values = {name: [float(entry["value"])] for name, entry in metrics.items() if entry["value"] is not None}
-        store.add_metrics(parent, values)
-        store.add_artifacts(parent, files)
+    store = _open_store()
+    parent = store.parent(run_key(settings, artifacts), flat(as_json(settings)))
+    values = {name: [float(entry["value"])] for name, entry in metrics.items() if entry["value"] is not None}
+    store.add_metrics(parent, values)
+    store.add_artifacts(parent, files)
 
 
 def run_key(settings: Params, artifacts: Path) -> str:
@@ -95,20 +115,14 @@ def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return result
 
 
-@contextmanager
-def _store() -> Iterator["_Store"]:
+def _open_store() -> "_Store":
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     import mlflow  # here: it takes seconds, and most of a pipeline does without
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
 
-    try:
-        client = mlflow.MlflowClient(tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", STORE))
-        yield _Store(client, mlflow.entities, _experiment(client))
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        Console(stderr=True).print(f"[yellow]tracking: {error}; the stage's results are complete without it[/yellow]")
+    client = mlflow.MlflowClient(tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", STORE))
+    return _Store(client, mlflow.entities, _experiment(client))
 
 
 def _experiment(client: Any) -> str:

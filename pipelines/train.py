@@ -5,9 +5,11 @@ Reads the market tape and ``artifacts/features``; writes ``artifacts/folds``: ``
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any, Final
 
+from core.errors import PortcullisError
 from core.settings import as_json
 from features.spec import spec_from_json
 from feeds.tape import Tape
@@ -55,12 +57,17 @@ def _write(path: Path, document: dict[str, Any]) -> None:
     path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
 
 
-def main() -> None:
-    """Run the stage with ``params.yaml``; results first, tracking after."""
-    settings = params.load()
-    folds, fits = train(settings, ARTIFACTS)
+def main() -> int:
+    """Run the stage with ``params.yaml``, results first, tracking after; returns its exit code."""
+    try:
+        settings = params.load()
+        folds, fits = train(settings, ARTIFACTS)
+    except PortcullisError as error:
+        sys.stderr.write(f"train: {error}\n")
+        return error.exit_code
     tracking.log_training(settings, folds, fits, ARTIFACTS)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
