@@ -32,10 +32,13 @@ _BUSY_TIMEOUT_MS: Final = 5_000
 
 @contextmanager
 def sqlite_errors(path: Path, remedy: str) -> Iterator[None]:
-    """SQLite's errors inside the block become BadTape naming ``path`` and ``remedy``."""
+    """SQLite's errors inside the block become BadTape naming ``path`` and ``remedy``.
+
+    A damaged file can make its message or a text column undecodable: that is the same fault.
+    """
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise BadTape(f"{path}: {error}; {remedy}") from error
 
 

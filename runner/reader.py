@@ -11,7 +11,7 @@ import numpy as np
 from core.errors import BadTape
 from core.records import RECORD
 from runner.home import Run
-from runner.journal import check_schema, connect, read_header, stored_batches, verified_batches
+from runner.journal import check_schema, connect, read_header, sqlite_errors, stored_batches, verified_batches
 from runner.ledger import Ledger, LedgerBroken
 from runner.plan import header_ledger
 from runner.seal import Seal, file_sha256, read_seal
@@ -72,10 +72,11 @@ def verify(reader: Reader) -> Verified:
     check_schema(reader.connection, path)
     ledger, count, head = header_ledger(reader.header), 0, ""
     ledger.start(reader.start)
-    for batch in verified_batches(reader.connection, path, reader.start):
-        ledger.check(reader.connection, batch.first, batch.records)
-        count, head = batch.first + len(batch.records), batch.head.hex()
-    ledger.check_end(reader.connection)
+    with sqlite_errors(path, "the database itself is damaged"):
+        for batch in verified_batches(reader.connection, path, reader.start):
+            ledger.check(reader.connection, batch.first, batch.records)
+            count, head = batch.first + len(batch.records), batch.head.hex()
+        ledger.check_end(reader.connection)
     if reader.seal is not None:
         _check_seal(reader, reader.seal, count, head, ledger)
     return Verified(count, head, ledger)

@@ -29,7 +29,7 @@ def summary_table(found: dict[str, Any]) -> Table:
     """A session's summary, as ``runner.summary.summary`` and the paper command make it."""
     table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
-    table.add_column()
+    table.add_column(overflow="fold")
     quote = found["quote"]
     rows: list[tuple[str, str]] = [
         ("run", f"{found['run']}  ({found['mode']}, {'finished' if found['finished'] else 'interrupted'})"),
