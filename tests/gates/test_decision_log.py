@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from core.canonical import canonical_json, hash_json
 from core.errors import BrokenInvariant, Refused
+from core.settings import as_json
 from gates.log import Decision, next_decision, read_log, write_log
 
 
@@ -70,6 +73,25 @@ def test_missing_moved_and_doubled_lines_are_refused(tmp_path: Path, order: tupl
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[index] for index in order))
     with pytest.raises(Refused, match=f"line {line}:"):
+        read_log(path)
+
+
+def test_a_line_rewritten_with_a_hash_of_its_own_breaks_the_chain_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.jsonl"
+    write_log(path, decisions(3))
+    lines = path.read_bytes().splitlines(keepends=True)
+    fields = as_json(replace(decisions(3)[1], reason="a better story"))
+    lines[1] = canonical_json({"decision": fields, "hash": hash_json(fields)}) + b"\n"
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(Refused, match="line 3:"):
+        read_log(path)
+
+
+def test_another_spelling_of_the_same_line_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.jsonl"
+    write_log(path, decisions(2))
+    path.write_bytes(path.read_bytes().replace(b'"number":2', b'"number": 2'))
+    with pytest.raises(Refused, match="line 2:"):
         read_log(path)
 
 

@@ -19,7 +19,7 @@ from gates.workspace import Workspace, open_case
 from models import atomic
 from models.bundle import MANIFEST, ONNX
 from models.registry import load_registry
-from models.statement import SIGNATURE, STATEMENT, verify_bundle
+from models.statement import SIGNATURE, STATEMENT, sign, verify_bundle
 from tests.gates.checkout import NOW, PASSING, changed, judged, make_workspace, put_candidate
 
 LATER = "2026-02-01T00:00:00+00:00"
@@ -110,6 +110,25 @@ def test_more_trials_can_turn_a_pass_into_a_rejection(work: Workspace) -> None:
     result = promote(work, NOW)
     assert result.verdict.trials == 6 and result.verdict.exit_code == 10
     assert not work.pointer.exists()
+
+
+@pytest.mark.parametrize("metrics", [PASSING, FAILING])
+def test_a_promotion_records_a_trial_that_is_missing(work: Workspace, metrics: dict[str, Any]) -> None:
+    judged(work, b"a", metrics)
+    shutil.rmtree(work.trials)
+    promote(work, NOW)
+    assert len(list(work.trials.iterdir())) == 1
+
+
+def test_what_a_runner_would_refuse_is_not_decided_on(work: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = judged(work, b"a")
+    promote(work, NOW)
+    judged(work, b"b")
+    before = work.log.read_bytes(), work.registry.read_bytes()
+    monkeypatch.setattr("gates.promote.sign", lambda statement, private: (sign(statement, private)[0], bytes(64)))
+    with pytest.raises(Refused, match="does not hold"):
+        promote(work, LATER)
+    assert (work.log.read_bytes(), work.registry.read_bytes()) == before and in_use(work) == first
 
 
 def test_metrics_of_another_candidate_are_refused(work: Workspace) -> None:

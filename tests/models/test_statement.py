@@ -1,6 +1,7 @@
 """Statements: only a trusted key's signature over exactly these bytes makes a bundle loadable."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,6 +23,7 @@ from models.statement import (
     public_key,
     read_trust,
     sign,
+    verify,
     verify_bundle,
 )
 from tests.gates.checkout import NOW, manifest
@@ -168,6 +170,25 @@ def test_unsigned_untrusting_and_crowded_folders_are_refused(tmp_path: Path, hom
     (tmp_path / "b" / "step.onnx.data").write_bytes(b"weights from elsewhere")
     with pytest.raises(Refused, match=r"step\.onnx\.data does not belong"):
         verify_bundle(tmp_path / "b", home)
+
+
+def test_a_pointer_that_moves_meanwhile_never_mixes_two_bundles(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stated(tmp_path / "a")
+    stated(tmp_path / "b", b"other")
+    pointer = tmp_path / "promoted"
+    pointer.symlink_to("a")
+
+    def then_moved(*arguments: Any) -> Statement:
+        found = verify(*arguments)
+        pointer.unlink()
+        pointer.symlink_to("b")
+        return found
+
+    monkeypatch.setattr("models.statement.verify", then_moved)
+    bundle, statement = verify_bundle(pointer, home)
+    assert bundle.onnx_bytes == DATA and statement.bundle_id == bundle.id
 
 
 def test_a_signature_over_the_bare_statement_is_no_signature(tmp_path: Path, home: Path) -> None:
