@@ -9,6 +9,7 @@ import numpy as np
 import typer
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from core.errors import BadConfig, BadInput, PortcullisError
@@ -132,7 +133,7 @@ def main() -> None:
     try:
         app()
     except PortcullisError as error:
-        _ERRORS.print(f"[bold red]error[/] {error}", highlight=False)
+        _ERRORS.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
 
 

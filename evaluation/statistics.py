@@ -128,7 +128,8 @@ def moments(returns: np.ndarray) -> tuple[float, float]:
     variance = float(np.mean(centred**2))
     if variance <= _ROUNDING * float(np.mean(returns**2)):
         return 0.0, 3.0
-    return float(np.mean(centred**3)) / variance**1.5, float(np.mean(centred**4)) / variance**2
+    z = centred / math.sqrt(variance)
+    return float(np.mean(z**3)), float(np.mean(z**4))
 
 
 def deflated_sharpe(sharpe: float, n: int, skew: float, kurtosis: float, trial_sharpes: Sequence[float]) -> float:
