@@ -26,9 +26,9 @@ class ModelParams(Section, frozen=True, kw_only=True):
 class TrainingParams(Section, frozen=True, kw_only=True):
     """The optimiser and the layout of a batch. Raises BadConfig naming the key for a value out of its range."""
 
-    epochs: int = 6
+    epochs: int = 10
     learning_rate: str = "0.003"  # AdamW's peak; a cosine brings it to 0
-    weight_decay: str = "0.0001"
+    weight_decay: str = "0.01"
     gradient_clip: str = "1.0"  # norm
     move_weight: str = "0.1"  # of the Huber loss on the expected return, beside the cross-entropy
     lanes: int = 32  # parallel contiguous streams per batch
