@@ -40,7 +40,7 @@ class Strategy(Section, frozen=True, kw_only=True):
     """Which plug-in strategy decides, and its thresholds. ``kind`` is a name in ``core.strategies``."""
 
     kind: str = "edge"
-    hold_horizons: int = 6  # expected holding time in label horizons: the entry edge is earned that often
+    hold_horizons: int = 4  # expected holding time in label horizons: the entry edge is earned that often
     entry_margin_ppm: int = 1_000_000  # edge * hold_horizons must exceed this multiple of the round-trip cost
     exit_edge_ppm: int = 0  # leave when the expected return of one horizon falls to this
     fast: int = 20  # sma: bars
@@ -51,8 +51,8 @@ class Strategy(Section, frozen=True, kw_only=True):
 class Risk(Section, frozen=True, kw_only=True):
     """Limits. Approvals obey them, facts are recorded even beyond them."""
 
-    sigma_target_ppm: int = 1_500  # account loss at one sigma of one label horizon: size = target / sigma
-    asset_cap_ppm: int = 400_000  # of equity, pending orders included
+    sigma_target_ppm: int = 700  # account loss at one sigma of one label horizon: size = target / sigma
+    asset_cap_ppm: int = 300_000  # of equity, pending orders included
     total_cap_ppm: int = 950_000
     caution_drawdown_ppm: int = 30_000
     halt_drawdown_ppm: int = 60_000
