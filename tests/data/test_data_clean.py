@@ -117,6 +117,14 @@ def test_chunks_change_nothing_and_every_row_is_accounted_for(data: st.DataObjec
     assert last == whole.last_ns
 
 
+@pytest.mark.parametrize("rule", ["duplicate_time", "backward_time"])
+def test_order_is_judged_across_the_edge_of_a_chunk(rule: str) -> None:
+    frame = change(candles(), 5, **BROKEN[rule])
+    first = clean(Chunk("btc.test", 0, frame[:5]), BTC, INTERVAL, None)
+    second = clean(Chunk("btc.test", 5, frame[5:]), BTC, INTERVAL, first.last_ns)
+    assert second.findings.filter(pl.col("rule") == rule)["row"].to_list() == [5]
+
+
 @pytest.mark.parametrize(
     "frame",
     [
@@ -133,7 +141,7 @@ def test_wrong_columns_are_named(frame: pl.DataFrame) -> None:
         judge(frame)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(ticks=st.integers(1, 2**40), tick=st.sampled_from(["0.01", "0.00000001", "0.5", "0.025", "1", "10", "0.0001"]))
 def test_every_decimal_on_the_grid_is_recognised_and_its_neighbours_are_not(ticks: int, tick: str) -> None:
     """Exact: what a file writes as a decimal comes back as the same integer, without any tolerance."""
