@@ -55,8 +55,6 @@ class Stream:
         self._bar = np.zeros(1, BAR)  # a bar is copied here: a read-only slice of a tape would compile another kernel
         self._features = np.zeros((1, spec.n_features), np.float32)
         self._steps = [0] * n_instruments  # of the model since its last reset
-        for instrument in range(n_instruments):
-            predictor.reset(instrument)
 
     def on_bar(self, bar: np.ndarray) -> np.ndarray:
         """Take one bar, shape (1,) dtype BAR, and return its PREDICTION, shape (1,).

@@ -79,6 +79,13 @@ def test_the_gaps_of_these_tests_lie_on_both_sides_of_the_limit(gappy: np.ndarra
 def test_a_restarted_instrument_is_a_new_one(gappy: np.ndarray) -> None:
     for whole, fresh in zip(batch(gappy), batch(gappy[RESTART_ROW:]), strict=True):
         assert whole[RESTART_ROW:].tobytes() == fresh.tobytes()
+    old, new = kernel.new_state(SPEC, 1), kernel.new_state(SPEC, 1)
+    out = np.zeros((1, SPEC.n_features), np.float32)
+    for bar in np.split(gappy[: RESTART_ROW + 2], RESTART_ROW + 2):
+        kernel.update(old, bar, out)
+    for bar in np.split(gappy[RESTART_ROW : RESTART_ROW + 2], 2):
+        kernel.update(new, bar, out)
+    assert old.tobytes() == new.tobytes()  # nothing of before lingers below the last digit
 
 
 def test_stream_equals_batch_at_every_prefix(gappy: np.ndarray) -> None:

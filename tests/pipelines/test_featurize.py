@@ -1,6 +1,7 @@
 """The featurize stage: arrays aligned with the tape, the same whatever the chunk, whole or not there."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,3 +84,15 @@ def test_a_horizon_between_bars_is_refused(tape: Tape, tmp_path: Path) -> None:
         featurize(tape, tmp_path / "out", FeatureParams(), LabelParams(horizon_minutes=7))
     with pytest.raises(BadConfig, match="interval"):
         featurize(replace(tape, interval_ns=0), tmp_path / "out", FeatureParams(), LabelParams())
+
+
+def test_memory_does_not_grow_with_the_history(tmp_path: Path) -> None:
+    peaks = []
+    for rows in (20_000, 60_000):
+        write_tape(tmp_path / "t.tape", [walk(rows, 1)], instruments=[instrument("A")], interval_ns=INTERVAL_NS)
+        tape = Tape.open(tmp_path / "t.tape")
+        tracemalloc.start()  # counts what is allocated, not what is mapped from files
+        featurize(tape, tmp_path / "out", FeatureParams(), LabelParams(), chunk_rows=5_000)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
