@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from core.canonical import hash_json
-from core.errors import Refused
+from core.errors import BrokenInvariant, Refused
 from core.instruments import Instrument
 from core.records import BAR
 from core.settings import as_json
@@ -51,6 +51,8 @@ def tape_feed(path: Path) -> Feed:
 def builtin_feed(days: int, seed: int, strength: float, feed_latency_ns: int) -> Feed:
     """The built-in market. Raises BadConfig for arguments out of bounds."""
     spec = market.BUILTIN
+    if spec.dynamics is None:
+        raise BrokenInvariant("the built-in market has no dynamics")
     source = {
         "kind": "builtin",
         "market_hash": hash_json(as_json(spec)),

@@ -16,7 +16,7 @@ import hashlib
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -158,13 +158,13 @@ class Ledger:
                 raise LedgerBroken(f"ledger: {stored} rows of {table} stored, the journal gives {count}")
 
 
-def _row(entry: Entry) -> tuple:
+def _row(entry: Entry) -> tuple[Any, ...]:
     return (
         entry.id, entry.txn, entry.account, entry.asset, entry.delta, entry.balance_before, entry.balance_after,
     )  # fmt: skip
 
 
-def _sealing_row(item: Transaction) -> tuple:
+def _sealing_row(item: Transaction) -> tuple[Any, ...]:
     return (item.id, item.seq, item.cause, len(item.entries), item.sha256)
 
 
@@ -174,7 +174,7 @@ _COLUMNS: Final = {
 }
 
 
-def _compare(table: str, row: int, have: tuple | None, want: tuple) -> None:
+def _compare(table: str, row: int, have: tuple[Any, ...] | None, want: tuple[Any, ...]) -> None:
     if have is None:
         raise LedgerBroken(f"ledger: {table} {row} is missing")
     for column, stored, given in zip(_COLUMNS[table], have, want, strict=True):

@@ -5,7 +5,7 @@ honest sessions of the same inputs: no clock, path, process or key. What is loca
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -27,6 +27,8 @@ from runner.feed import Feed, check_feed
 from runner.ledger import Ledger
 from runner.schema import FORMAT
 from runner.settings import changed_keys
+
+KERNEL_HASH: Final = kernel_hash()  # of the kernels this process has loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ def make_plan(bundle: Bundle, feed: Feed, trading: Trading) -> Plan:
     """
     manifest = bundle.manifest
     check_feed(feed, manifest)
+    if manifest.model is not None:
+        feature_spec(manifest)
     config = as_json(trading)
     config_hash = hash_json(config)
     header = {
@@ -66,7 +70,7 @@ def make_plan(bundle: Bundle, feed: Feed, trading: Trading) -> Plan:
         "feature_spec_hash": manifest.feature_spec_hash,
         "dialect": manifest.dialect,
         "dialect_hash": manifest.dialect_hash,
-        "kernel_hash": kernel_hash(),
+        "kernel_hash": KERNEL_HASH,
         "instruments": [item.as_json() for item in feed.instruments],
         "interval_ns": feed.interval_ns,
         "trade_from_ns": feed.trade_from_ns,

@@ -14,11 +14,10 @@ import numpy as np
 
 from core import engine
 from core.errors import BadInput, BadTape, BrokenInvariant
-from core.jit import kernel_hash
 from core.records import BAR, RECORD, RECORD_VERSION, Kind
 from models.stream import Stream
 from runner.compare import Difference, Fault, first_difference, kind_name
-from runner.plan import header_core, session_record
+from runner.plan import KERNEL_HASH, header_core, session_record
 
 _OUTPUTS: Final = (Kind.DECISION, Kind.INTENT, Kind.RISK)
 _REPORTS: Final = (Kind.ORDER, Kind.FILL)
@@ -74,7 +73,8 @@ class Replay:
             count = engine.on_core_record(self._config, self.state, record, self._out, self._strategy)
         except (BadInput, BrokenInvariant) as error:
             return Difference(at, name, "record", "one the core accepts", str(error), Fault.VALUE)
-        self._due = np.concatenate([self._due, self._out[:count]])
+        made = self._out[:count].copy()
+        self._due = np.concatenate([self._due, made]) if len(self._due) else made
         self._reporting = kind in _REPORTS
         self.drawdown_max_ppm = max(self.drawdown_max_ppm, int(self._drawdown[0]))
         return None
@@ -100,7 +100,7 @@ def replay(header: dict[str, Any], batches: Iterator[np.ndarray]) -> Replayed:
 
 def _classified(found: Difference, header: dict[str, Any]) -> Difference:
     """``found``, blamed on the code if the journal was written by other kernels than these."""
-    if header["kernel_hash"] == kernel_hash():
+    if header["kernel_hash"] == KERNEL_HASH:
         return found
     return Difference(found.record, found.kind, found.field, found.expected, found.actual, Fault.CODE)
 

@@ -89,8 +89,8 @@ class Session:
             self._journal.commit()
             self._failpoints.hit("before-send")
         written = perf_counter_ns()
-        for index in intents:
-            self.venue.submit(made[index : index + 1])
+        for row in intents:
+            self.venue.submit(made[row : row + 1])
         self._spent["core"] += decided - started
         self._spent["journal"] += written - decided
         self._spent["venue"] += perf_counter_ns() - written

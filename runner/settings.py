@@ -55,7 +55,7 @@ def changed_keys(judged: Trading, effective: Trading) -> dict[str, tuple[Any, An
 class _UniqueKeys(yaml.SafeLoader):
     """A safe loader that refuses a key given twice: YAML would silently keep the last."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:

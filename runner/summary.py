@@ -59,7 +59,9 @@ def money(units: int, unit: str) -> str:
     return format(units * Decimal(unit), "f")
 
 
-def summary(header: dict[str, Any], counts: Tally, state: np.ndarray, drawdown_ppm: int, ledger: Ledger) -> dict:
+def summary(
+    header: dict[str, Any], counts: Tally, state: np.ndarray, drawdown_ppm: int, ledger: Ledger
+) -> dict[str, Any]:
     """The session with ``header`` after ``counts``; ``state`` is the core's, ``drawdown_ppm`` the largest it saw."""
     instruments = header_instruments(header)
     quote, unit = header["trading"]["account"]["quote"], instruments[0].quote_unit

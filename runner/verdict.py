@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from core.errors import BadInput, BadTape
 from models.statement import verify_bundle
@@ -76,7 +77,7 @@ def judge(run: Run, trust: Path, *, model: bool, bundle: Path | None) -> Judgeme
         )
 
 
-def _broken_laws(reader: Reader, state: object) -> list[str]:
+def _broken_laws(reader: Reader, state: np.ndarray) -> list[str]:
     ledger = header_ledger(reader.header)
     ledger.start(reader.start)
     laws = Invariants(header_instruments(reader.header), ledger)

@@ -6,16 +6,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
-from core.errors import BadConfig
+from core.errors import BadConfig, Refused
 from core.records import DECISION, RECORD, Kind
 from core.settings import Risk, Trading
+from models.bundle import Bundle
 from runner.clock import Latency, Pacer, parse_speed
 from runner.compare import Fault, first_difference
 from runner.failpoints import Failpoints
+from runner.feed import builtin_feed
+from runner.plan import make_plan
 from runner.settings import changed_keys, load_trading
+from tests.runner.bundles import make_manifest, momentum_onnx
 
 JUDGED = Trading(risk=Risk(asset_cap_ppm=123_456))
 
@@ -81,12 +86,12 @@ def test_pacing_keeps_market_time_behind_wall_time() -> None:
 def test_latency_quantiles() -> None:
     latency = Latency()
     assert latency.quantile_us(0.5) == 0.0
-    for microseconds in range(1, 101):
-        latency.add(microseconds * 1000)
-    latency.add(10**12)  # beyond the last bin
-    assert latency.quantile_us(0.5) == 51.0
-    assert latency.quantile_us(0.99) == 100.0
-    assert latency.quantile_us(1.0) > 9_999
+    durations = [(n * 7919) % 10**6 for n in range(1000)] + [10**12]
+    for duration in durations:
+        latency.add(duration)
+    for fraction in (0.01, 0.5, 0.99, 1.0):
+        exact = sorted(durations)[max(0, -int(-fraction * len(durations) // 1) - 1)] / 1000
+        assert exact * (1 - 1 / 64) <= latency.quantile_us(fraction) <= exact
 
 
 @pytest.mark.parametrize("text", ["nowhere", "after-commit:0", "after-commit:x"])
@@ -134,3 +139,16 @@ def test_the_first_difference_is_named_with_its_class() -> None:
     assert first_difference(expected, expected[[0, 2, 1, 3, 4]], 0).fault is Fault.REORDERED
     assert first_difference(expected, expected[:4], 0).fault is Fault.MISSING
     assert first_difference(expected[:4], expected, 0).fault is Fault.UNEXPECTED
+
+
+def test_features_of_another_kernel_are_refused() -> None:
+    onnx_bytes = momentum_onnx()
+    manifest = make_manifest(onnx_bytes)
+    feed = builtin_feed(1, 1, 1.0, 50_000_000)
+    for changes, message in (
+        ({"feature_spec": manifest.feature_spec | {"kernel_version": 0}}, "differs from this program's kernel"),
+        ({"feature_spec_hash": "ab" * 32}, "the manifest says abab"),
+    ):
+        bundle = Bundle("id", msgspec.structs.replace(manifest, **changes), b"", onnx_bytes)
+        with pytest.raises(Refused, match=message):
+            make_plan(bundle, feed, manifest.trading)
