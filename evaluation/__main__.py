@@ -19,7 +19,7 @@ from evaluation import report as tearsheet
 from evaluation import results
 from evaluation.backtest import load_predictions
 from evaluation.rules import SMA_SIZED, neutral_predictions
-from evaluation.session import play, with_rule
+from evaluation.session import Played, play, with_rule
 from evaluation.summary import LINES, summarise
 from features.spec import FeatureParams, bar_spec
 from feeds.tape import Tape
@@ -112,13 +112,13 @@ def _neutral(tape: Tape, settings: dict[str, Any], trading: Trading) -> np.ndarr
     return neutral_predictions(tape.records.view(BAR), len(tape.instruments), spec, latency_ns)
 
 
-def _write(folder: Path, played: Any, summary: dict[str, Any], symbols: list[str]) -> None:
+def _write(folder: Path, played: Played, summary: dict[str, Any], symbols: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "out.npy", played.out)
-    np.save(folder / "marks.npy", played.marks)
+    np.save(folder / "out.npy", played.session.out)
+    np.save(folder / "marks.npy", played.session.marks)
     results.write_json(folder / "summary.json", summary)
-    results.write_curve(folder / "equity.csv", played.curve)
-    results.write_trades(folder / "trades.csv", [(0, trip) for trip in played.trips], symbols)
+    results.write_curve(folder / "equity.csv", played.account.curve)
+    results.write_trades(folder / "trades.csv", [(0, trip) for trip in played.account.trips], symbols)
 
 
 def _show(summary: dict[str, Any], title: str) -> None:

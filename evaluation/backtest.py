@@ -14,13 +14,13 @@ from typing import Final
 import numpy as np
 
 from core.errors import BadInput
-from core.records import BAR, PREDICTION
+from core.records import BAR, PREDICTION, Reason
 from core.settings import Strategy
 from evaluation import probability
 from evaluation.performance import Curve, buy_and_hold
 from evaluation.probability import Forecasts
 from evaluation.rules import SMA_SIZED
-from evaluation.session import Played, flips, play, stressed, with_rule
+from evaluation.session import Account, flips, play, stressed, with_rule
 from evaluation.statistics import utc_day
 from feeds.tape import Tape
 from models.manifest import Fold, Manifest, manifest_from
@@ -48,10 +48,11 @@ class FoldResult:
     forecasts: Forecasts
     persistence: np.ndarray  # int64 [n]: sign of the return over the horizon that just ended
     logistic: np.ndarray  # float64 [n, 3]: the logistic baseline's probabilities
-    model: Played
-    stress: dict[int, Played]  # by cost factor, 1 included
-    sma: Played
+    model: Account
+    stress: dict[int, Account]  # by cost factor, 1 included
+    sma: Account
     hold: Curve
+    decisions: dict[str, int]  # how often each reason ended one
     flips: int  # decisions that the training framework's predictions would change
 
 
@@ -94,13 +95,13 @@ def run_fold(source: FoldSource, report: Callable[[], None]) -> FoldResult:
     trading, instruments, start = files.manifest.trading, files.tape.instruments, files.trade_from_ns
     model = play(files.bars, instruments, files.predictions, trading, start)
     source.out.mkdir(parents=True, exist_ok=True)
-    np.save(source.out / "out.npy", model.out)
-    np.save(source.out / "marks.npy", model.marks)
+    np.save(source.out / "out.npy", model.session.out)
+    np.save(source.out / "marks.npy", model.session.marks)
 
-    stress = {1: model}
+    stress = {1: model.account}
     for factor in STRESS_FACTORS:
         dearer_trading, dearer = stressed(trading, instruments, factor)
-        stress[factor] = play(files.bars, dearer, files.predictions, dearer_trading, start)
+        stress[factor] = play(files.bars, dearer, files.predictions, dearer_trading, start).account
     sma = play(files.bars, instruments, files.predictions, with_rule(trading, SMA), start)
     cost_ppm = trading.execution.slippage_ppm + max(item.taker_fee_ppm for item in instruments)
     torch = play(
@@ -114,14 +115,21 @@ def run_fold(source: FoldSource, report: Callable[[], None]) -> FoldResult:
         forecasts=forecasts,
         persistence=persistence(files.bars, horizon_bars * files.manifest.interval_ns)[rows],
         logistic=_load(source.folder / "logistic.npy", "calibrate", len(files.bars))[rows].astype(np.float64),
-        model=model,
+        model=model.account,
         stress=stress,
-        sma=sma,
+        sma=sma.account,
         hold=buy_and_hold(files.bars, len(instruments), start, cost_ppm),
+        decisions=count_reasons(model.decisions),
         flips=flips(model.decisions, torch.decisions),
     )
     report()
     return result
+
+
+def count_reasons(decisions: np.ndarray) -> dict[str, int]:
+    """How often each reason ended a decision, by name."""
+    found = zip(*np.unique(decisions["reason"], return_counts=True), strict=True)
+    return {Reason(int(reason)).name: int(times) for reason, times in found}
 
 
 def persistence(bars: np.ndarray, horizon_ns: int) -> np.ndarray:

@@ -9,12 +9,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from core.records import Reason
 from evaluation import probability, statistics
 from evaluation.backtest import FoldResult
 from evaluation.performance import Curve, chain, daily_returns, drawdown
 from evaluation.rehearsal import Rehearsal
-from evaluation.session import Played
+from evaluation.session import Account
 from evaluation.settings import EvaluationParams
 from evaluation.statistics import Bootstrap, Estimate, utc_day
 from features.sessions import ASIA, LONDON, NEW_YORK, sessions
@@ -43,6 +42,7 @@ def measure(folds: Sequence[FoldResult], params: EvaluationParams, seed: int, on
     n_effective = probability.effective_rows(rows, folds[0].horizon_bars)
     trips = np.concatenate([fold.model.trips for fold in folds])
     scores = probability.scores(rows, days, bootstrap, n_effective)
+    decisions = total_reasons(folds)
     table = {name: entry(score, _UNITS.get(name, "share")) for name, score in scores.items()}
     table |= trade_metrics(trips, days, bootstrap)
     table |= account_metrics(whole, returns, bootstrap)
@@ -50,7 +50,7 @@ def measure(folds: Sequence[FoldResult], params: EvaluationParams, seed: int, on
         "n_predictions": count(len(rows)),
         "turnover_daily": exact(_turnover(folds, len(days)), len(days), "equity/day"),
         "onnx_parity": exact(onnx_parity, len(rows), "probability"),
-        "decision_flips": exact(sum(fold.flips for fold in folds), sum(len(f.model.decisions) for f in folds), "count"),
+        "decision_flips": exact(sum(fold.flips for fold in folds), sum(decisions.values()), "count"),
     }
     stress = {str(factor): _stress_row(folds, factor, days, bootstrap) for factor in sorted(folds[0].stress)}
     table["expectancy_2x_cost_bps"] = stress["2"]["expectancy_bps"]
@@ -62,7 +62,7 @@ def measure(folds: Sequence[FoldResult], params: EvaluationParams, seed: int, on
         "stress": stress,
         "sessions": by_session(trips, days, bootstrap),
         "costs": costs(folds),
-        "decisions": reasons(folds),
+        "decisions": decisions,
         "sample": {
             "days": len(days),
             "folds": len(folds),
@@ -170,14 +170,10 @@ def costs(folds: Sequence[FoldResult]) -> dict[str, Any]:
     return {name: amount / cash for name, amount in amounts.items()}
 
 
-def reasons(folds: Sequence[FoldResult]) -> dict[str, int]:
+def total_reasons(folds: Sequence[FoldResult]) -> dict[str, int]:
     """How often each reason ended a decision, over all folds."""
-    counts: dict[str, int] = {}
-    for fold in folds:
-        for reason, times in zip(*np.unique(fold.model.decisions["reason"], return_counts=True), strict=True):
-            name = Reason(int(reason)).name
-            counts[name] = counts.get(name, 0) + int(times)
-    return counts
+    names = sorted({name for fold in folds for name in fold.decisions})
+    return {name: sum(fold.decisions.get(name, 0) for fold in folds) for name in names}
 
 
 def fold_row(fold: FoldResult) -> dict[str, Any]:
@@ -206,7 +202,7 @@ def fold_row(fold: FoldResult) -> dict[str, Any]:
 
 
 def _stress_row(folds: Sequence[FoldResult], factor: int, days: np.ndarray, bootstrap: Bootstrap) -> dict[str, Any]:
-    played: list[Played] = [fold.stress[factor] for fold in folds]
+    played: list[Account] = [fold.stress[factor] for fold in folds]
     trips = np.concatenate([item.trips for item in played])
     returns = np.concatenate([daily_returns(item.curve)[1] for item in played])
     return trade_metrics(trips, days, bootstrap) | account_metrics(

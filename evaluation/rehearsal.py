@@ -64,7 +64,8 @@ def rehearse(folder: Path) -> Rehearsal:
     judged = (made["flags"] & PredictionFlag.WARMUP) == 0
     return Rehearsal(
         predictions_equal=made.tobytes() == files.predictions.tobytes(),
-        outputs_equal=b"".join(outputs) == stored.out.tobytes() and state.tobytes() == stored.state.tobytes(),
+        outputs_equal=b"".join(outputs) == stored.session.out.tobytes()
+        and state.tobytes() == stored.session.state.tobytes(),
         cpu_ns=cpu_ns[judged],
         wall_ns=wall_ns[judged],
     )

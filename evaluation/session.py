@@ -13,25 +13,41 @@ import numpy as np
 from core import config, engine, strategies
 from core.errors import BadInput
 from core.instruments import Instrument
-from core.records import BAR, DECISION, FILL, PREDICTION, Kind
+from core.records import DECISION, FILL, Kind
 from core.settings import Strategy, Trading
 from evaluation.performance import Curve, curve
 from evaluation.trades import round_trips, slippage_paid
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
-    """A session that ran. ``out``, ``marks`` and ``state`` are the core's; everything else is derived from them."""
+class Account:
+    """What an account did in a session: all that the metrics need, small enough to travel between processes."""
 
-    out: np.ndarray  # RECORD [m]: ORDER, FILL, DECISION, INTENT, RISK in order
-    marks: np.ndarray  # MARK, one per bar
-    state: np.ndarray  # STATE, shape (1,): the core when the session ended
     curve: Curve
     trips: np.ndarray  # TRIP
-    fills: np.ndarray  # FILL
-    decisions: np.ndarray  # DECISION
     initial_cash: int  # quote units
     slippage: int  # quote units paid to modelled slippage
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A session that ran: the core's own records and what they add up to."""
+
+    session: engine.Session
+    account: Account
+
+    @property
+    def fills(self) -> np.ndarray:
+        """FILL records in time order."""
+        return self._of(Kind.FILL).view(FILL)
+
+    @property
+    def decisions(self) -> np.ndarray:
+        """DECISION records, one per prediction."""
+        return self._of(Kind.DECISION).view(DECISION)
+
+    def _of(self, kind: Kind) -> np.ndarray:
+        return self.session.out[self.session.out["kind"] == kind]
 
 
 def play(
@@ -49,25 +65,17 @@ def play(
         raise BadInput(f"{len(predictions)} predictions for {len(bars)} bars: each bar has one; run calibrate again")
     built = config.build(trading, instruments)
     rows = np.arange(len(predictions), dtype=np.int64)
-    run = engine.session(
-        built, bars.view(BAR), predictions.view(PREDICTION), rows, strategies.get(trading.strategy.kind)
-    )
+    run = engine.session(built, bars, predictions, rows, strategies.get(trading.strategy.kind))
     fills = run.out[run.out["kind"] == Kind.FILL].view(FILL)
     cash = int(built["initial_cash"][0])
-    slippage_ppm = trading.execution.slippage_ppm
-    return Played(
-        out=run.out,
-        marks=run.marks,
-        state=run.state,
+    closes, end = last_closes(bars, len(instruments)), int(bars["ts_event"][-1])
+    account = Account(
         curve=curve(run.marks, cash, trade_from_ns),
-        trips=round_trips(
-            fills, instruments, last_closes(bars, len(instruments)), int(bars["ts_event"][-1]), slippage_ppm
-        ),
-        fills=fills,
-        decisions=run.out[run.out["kind"] == Kind.DECISION].view(DECISION),
+        trips=round_trips(fills, instruments, closes, end, trading.execution.slippage_ppm),
         initial_cash=cash,
-        slippage=slippage_paid(fills, instruments, slippage_ppm),
+        slippage=slippage_paid(fills, instruments, trading.execution.slippage_ppm),
     )
+    return Played(run, account)
 
 
 def last_closes(bars: np.ndarray, n_instruments: int) -> list[int]:
@@ -76,7 +84,7 @@ def last_closes(bars: np.ndarray, n_instruments: int) -> list[int]:
     for instrument in range(n_instruments):
         mine = np.flatnonzero(bars["instrument"] == instrument)
         if len(mine):
-            closes[instrument] = int(bars.view(BAR)["close"][mine[-1]])
+            closes[instrument] = int(bars["close"][mine[-1]])
     return closes
 
 

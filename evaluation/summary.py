@@ -19,28 +19,29 @@ def summarise(
     played: Played, bars: np.ndarray, instruments: Sequence[Instrument], trading: Trading, trade_from_ns: int
 ) -> dict[str, Any]:
     """Trades, return, drawdown, Sharpe ratio, fees, hit rate and exposure; buying and holding beside them."""
-    _, returns = daily_returns(played.curve)
+    account = played.account
+    _, returns = daily_returns(account.curve)
     spread = float(np.std(returns))
-    wins = wilson(int(np.count_nonzero(played.trips["pnl"] > 0)), len(played.trips), 0.95)
-    notional = int(played.trips["entry_notional"].sum())
+    wins = wilson(int(np.count_nonzero(account.trips["pnl"] > 0)), len(account.trips), 0.95)
+    notional = int(account.trips["entry_notional"].sum())
     unit = Decimal(instruments[0].quote_unit)
     cost_ppm = trading.execution.slippage_ppm + max(item.taker_fee_ppm for item in instruments)
     hold = buy_and_hold(bars, len(instruments), trade_from_ns, cost_ppm)
     return {
         "bars": len(bars),
         "days": len(returns),
-        "trades": len(played.trips),
+        "trades": len(account.trips),
         "fills": len(played.fills),
-        "return": float(played.curve.growth[-1]) - 1.0,
-        "max_drawdown": float(drawdown(played.curve.growth).max()),
+        "return": float(account.curve.growth[-1]) - 1.0,
+        "max_drawdown": float(drawdown(account.curve.growth).max()),
         "sharpe_annual": float(np.mean(returns)) / spread * DAYS_PER_YEAR**0.5 if spread > 0 else None,
-        "fees": str(int(played.trips["fees"].sum()) * unit),
+        "fees": str(int(account.trips["fees"].sum()) * unit),
         "hit_rate": wins.value,
         "hit_rate_lower": wins.lower,
         "hit_rate_upper": wins.upper,
-        "expectancy_bps": 1e4 * int(played.trips["pnl"].sum()) / notional if notional else None,
-        "exposure": float(played.curve.exposure.mean()),
-        "final_equity": str(int(played.marks["equity"][-1]) * unit),
+        "expectancy_bps": 1e4 * int(account.trips["pnl"].sum()) / notional if notional else None,
+        "exposure": float(account.curve.exposure.mean()),
+        "final_equity": str(int(played.session.marks["equity"][-1]) * unit),
         "hold_return": float(hold.growth[-1]) - 1.0,
     }
 

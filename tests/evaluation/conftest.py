@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from evaluation.backtest import FoldResult, FoldSource, run_fold
+from evaluation.backtest import SMA, FoldResult, FoldSource, open_fold, run_fold
+from evaluation.session import Played, play, stressed, with_rule
 from pipelines.backtest import backtest
 from tests.evaluation.artifacts import make_artifacts, small_params
 
@@ -32,6 +33,24 @@ def folds(artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Fol
         run_fold(FoldSource(folder, artifacts / "data/market.tape", artifacts / "features", out / folder.name), _done)
         for folder in sorted((artifacts / "calibrated").glob("fold_*"))
     ]
+
+
+@pytest.fixture(scope="session")
+def sessions(artifacts: Path) -> list[dict[str, Played]]:
+    """Every fold's sessions with the core's own records: the model, twice and three times the costs, the SMA rule."""
+    played = []
+    for folder in sorted((artifacts / "calibrated").glob("fold_*")):
+        files = open_fold(folder)
+        trading, start = files.manifest.trading, files.trade_from_ns
+        cases = {"model": (trading, files.tape.instruments), "sma": (with_rule(trading, SMA), files.tape.instruments)}
+        cases |= {f"{factor}x": stressed(trading, files.tape.instruments, factor) for factor in (2, 3)}
+        played.append(
+            {
+                name: play(files.bars, instruments, files.predictions, settings, start)
+                for name, (settings, instruments) in cases.items()
+            }
+        )
+    return played
 
 
 def _done() -> None:

@@ -15,41 +15,44 @@ from core.records import BAR, PREDICTION, Reason, Side
 from core.settings import Strategy
 from evaluation.backtest import FoldResult, FoldSource, open_fold, persistence, run_fold
 from evaluation.rules import SMA_SIZED
-from evaluation.session import flips, play, stressed, with_rule
+from evaluation.session import Played, flips, play, stressed, with_rule
 from evaluation.trades import round_trips
 
 NO_TRADES = np.zeros(0, PREDICTION)
+Sessions = dict[str, Played]
 
 
-def test_trips_explain_every_unit_of_cash(folds: list[FoldResult], artifacts: Path) -> None:
+def test_trips_explain_every_unit_of_cash(sessions: list[Sessions], artifacts: Path) -> None:
     instruments = open_fold(artifacts / "calibrated/fold_0").tape.instruments
-    for played in [session for fold in folds for session in (*fold.stress.values(), fold.sma)]:
-        assert len(played.trips) > 5, "the fixture's signal is meant to be traded"
+    for played in [one for fold in sessions for one in fold.values()]:
+        assert len(played.account.trips) > 5, "the fixture's signal is meant to be traded"
         unsold = round_trips(played.fills, instruments, (0, 0), 1, 0)  # at a last close of 0 an open trip is its cash
-        assert int(unsold["pnl"].sum()) == int(played.marks["cash"][-1]) - played.initial_cash
+        assert int(unsold["pnl"].sum()) == int(played.session.marks["cash"][-1]) - played.account.initial_cash
 
 
-def test_open_trips_are_worth_their_mark_less_the_cost_of_selling(folds: list[FoldResult]) -> None:
-    for played in [session for fold in folds for session in (fold.model, fold.sma)]:
-        change = int(played.marks["equity"][-1]) - played.initial_cash
-        still_open = played.trips[played.trips["closed"] == 0]
+def test_open_trips_are_worth_their_mark_less_the_cost_of_selling(sessions: list[Sessions]) -> None:
+    for played in [fold[name] for fold in sessions for name in ("model", "sma")]:
+        change = int(played.session.marks["equity"][-1]) - played.account.initial_cash
+        still_open = played.account.trips[played.account.trips["closed"] == 0]
         cost = sum(int(trip["exit_notional"]) for trip in still_open) * (1000 + 100) / 10**6
-        assert change - int(played.trips["pnl"].sum()) == pytest.approx(cost, rel=0.01, abs=10)
+        assert change - int(played.account.trips["pnl"].sum()) == pytest.approx(cost, rel=0.01, abs=10)
 
 
-def test_nothing_trades_in_the_warm_up_prefix(folds: list[FoldResult], artifacts: Path) -> None:
-    for fold in folds:
-        start = open_fold(artifacts / f"calibrated/fold_{fold.index}").trade_from_ns
-        for played in (fold.model, fold.sma):
+def test_nothing_trades_in_the_warm_up_prefix(sessions: list[Sessions], artifacts: Path) -> None:
+    for index, fold in enumerate(sessions):
+        start = open_fold(artifacts / f"calibrated/fold_{index}").trade_from_ns
+        for played in fold.values():
             assert played.fills["ts_event"].min() > start
             early = played.decisions[played.decisions["bar_ts"] <= start]
             assert len(early) > 100 and set(early["reason"]) == {Reason.WARMUP}
 
 
-def test_every_prediction_has_one_decision(folds: list[FoldResult], artifacts: Path) -> None:
-    for fold in folds:
+def test_every_prediction_has_one_decision(folds: list[FoldResult], sessions: list[Sessions], artifacts: Path) -> None:
+    for fold, played in zip(folds, sessions, strict=True):
         predictions = open_fold(artifacts / f"calibrated/fold_{fold.index}").predictions
-        assert np.array_equal(fold.model.decisions["bar_ts"], predictions["bar_ts"])
+        assert np.array_equal(played["model"].decisions["bar_ts"], predictions["bar_ts"])
+        assert sum(fold.decisions.values()) == len(predictions)
+        assert fold.decisions["ENTRY"] == np.count_nonzero(played["model"].decisions["reason"] == Reason.ENTRY)
 
 
 def test_costs_only_hurt(folds: list[FoldResult]) -> None:
@@ -77,29 +80,29 @@ def test_without_costs_net_is_gross(artifacts: Path) -> None:
     free = msgspec.structs.replace(free, execution=msgspec.structs.replace(free.execution, slippage_ppm=0))
     costless = tuple(replace(item, taker_fee_ppm=0, maker_fee_ppm=0) for item in costless)
     played = play(files.bars, costless, files.predictions, free, files.trade_from_ns)
-    assert played.slippage == 0 and played.trips["fees"].sum() == 0
-    gross = [int(trip["exit_notional"] - trip["entry_notional"]) for trip in played.trips]
-    assert list(played.trips["pnl"]) == gross
+    account = played.account
+    assert account.slippage == 0 and account.trips["fees"].sum() == 0
+    assert list(account.trips["pnl"]) == [int(trip["exit_notional"] - trip["entry_notional"]) for trip in account.trips]
 
 
-def test_flips_count_decisions_that_differ(folds: list[FoldResult], artifacts: Path) -> None:
+def test_flips_count_decisions_that_differ(sessions: list[Sessions], artifacts: Path) -> None:
     files = open_fold(artifacts / "calibrated/fold_0")
     opposite = files.predictions.copy()
     opposite["edge_ppm"] *= -1
     other = play(files.bars, files.tape.instruments, opposite, files.manifest.trading, files.trade_from_ns)
-    decisions = folds[0].model.decisions
+    decisions = sessions[0]["model"].decisions
     assert flips(decisions, decisions) == 0
     assert flips(decisions, other.decisions) > 100
     with pytest.raises(BadInput, match="not sessions over the same bars"):
         flips(decisions, decisions[1:])
 
 
-def test_sma_baseline_follows_the_averages(folds: list[FoldResult], artifacts: Path) -> None:
+def test_sma_baseline_follows_the_averages(sessions: list[Sessions], artifacts: Path) -> None:
     """Against a slow reference: at every entry the fast average is above the slow one, at every exit it is not."""
     files = open_fold(artifacts / "calibrated/fold_0")
     closes = {i: files.bars["close"][files.bars["instrument"] == i] for i in range(2)}
     times = {i: files.bars["ts_event"][files.bars["instrument"] == i] for i in range(2)}
-    acted = [item for item in folds[0].sma.decisions if item["reason"] in (Reason.ENTRY, Reason.EXIT)]
+    acted = [item for item in sessions[0]["sma"].decisions if item["reason"] in (Reason.ENTRY, Reason.EXIT)]
     assert len(acted) > 10
     for item in acted:
         position = int(np.searchsorted(times[int(item["instrument"])], item["bar_ts"])) + 1
@@ -107,8 +110,8 @@ def test_sma_baseline_follows_the_averages(folds: list[FoldResult], artifacts: P
         assert (window[-20:].mean() > window[-100:].mean()) == (item["reason"] == Reason.ENTRY)
 
 
-def test_sides_of_fills_alternate_in_each_instrument(folds: list[FoldResult]) -> None:
-    fills = folds[0].model.fills
+def test_sides_of_fills_alternate_in_each_instrument(sessions: list[Sessions]) -> None:
+    fills = sessions[0]["model"].fills
     for instrument in range(2):
         orders = fills[fills["instrument"] == instrument]
         first = orders[np.unique(orders["order_id"], return_index=True)[1]]
@@ -127,7 +130,7 @@ def test_a_session_without_trades_is_a_result(artifacts: Path) -> None:
     files = open_fold(artifacts / "calibrated/fold_0")
     idle = with_rule(files.manifest.trading, Strategy(kind=SMA_SIZED))
     played = play(files.bars, files.tape.instruments, NO_TRADES, idle, files.trade_from_ns)
-    assert len(played.trips) == 0 and played.curve.growth[-1] == 1.0
+    assert len(played.account.trips) == 0 and played.account.curve.growth[-1] == 1.0
 
 
 Damage = Callable[[Path], None]
