@@ -16,9 +16,9 @@ class Fold(Section, frozen=True, kw_only=True):
 
     index: int
     train_start: int
-    train_end: int  # after purge: no training label is known later than this
+    train_end: int  # after purge: every training label is known before calibrate_start
     calibrate_start: int
-    calibrate_end: int
+    calibrate_end: int  # after purge: every calibration label is known before test_start
     test_start: int
     test_end: int
 

@@ -31,7 +31,7 @@ FORBIDDEN = {
     r"\b(TODO|FIXME|XXX)\b": "finish it or write an issue",
     r"^\s*assert\s": "`assert` vanishes under -O: use core.errors.require",
     r"except(\s+Exception)?\s*:": "a broad except hides faults",
-    r"\bprint\(": "results go through rich or typer.echo",
+    r"(?<![.\w])print\(": "results go through rich or typer.echo",
     r"torch\.load\(": "weights are .npz",
 }
 

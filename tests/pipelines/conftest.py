@@ -1,0 +1,20 @@
+"""One reduced run of the whole graph, shared by every test that looks at its results."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import reduced
+
+PLANTED = {**reduced.SMALL, "data.strength": "2"}
+
+
+@pytest.fixture(scope="session")
+def promoted(tmp_path_factory: pytest.TempPathFactory) -> reduced.Checkout:
+    """A reduced checkout after `dvc repro` and `python -m gates promote` on a market with a signal."""
+    checkout = reduced.make(tmp_path_factory.mktemp("promoted") / "checkout", PLANTED)
+    checkout.run("dvc", "repro")
+    checkout.python("-m", "gates", "promote")
+    return checkout
