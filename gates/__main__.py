@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from core.errors import PortcullisError
@@ -79,7 +78,7 @@ def diff(as_json_: JsonOption = False) -> None:
         was = None if row["in_use"] is None else float(row["in_use"])
         change = None if was is None or row["candidate"] is None else float(row["candidate"]) - was
         table.add_row(name, words.number(was), words.number(values[name]), words.number(change))
-    Console().print(table)
+    words.console().print(table)
     typer.echo("  ".join(f"{name}: {'same' if equal else 'differs'}" for name, equal in same.items()))
 
 
@@ -108,11 +107,13 @@ def history(as_json_: JsonOption = False) -> None:
     if as_json_:
         _show({"active": state.registry.active, "decisions": [as_json(item) for item in state.decisions]})
         return
-    table = Table("no.", "when", "action", "tag", "verdict", "trials", "bundle", "reason")
+    table = Table()
+    for name in ("no.", "when", "action", "tag", "verdict", "trials", "bundle", "reason"):
+        table.add_column(name, no_wrap=name != "reason")
     for item in state.decisions:
-        row = (item.number, item.at, item.action, item.tag or "", item.verdict, item.trials, item.bundle_id[:12])
+        row = (item.number, item.at[:19], item.action, item.tag or "", item.verdict, item.trials, item.bundle_id[:8])
         table.add_row(*map(str, row), item.reason)
-    Console().print(table)
+    words.console().print(table)
     typer.echo(f"in use: {state.registry.active or 'none'}")
 
 

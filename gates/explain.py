@@ -55,19 +55,25 @@ def markdown(verdict: Verdict) -> str:
     return "\n".join(lines) + "\n"
 
 
+def console() -> Console:
+    """Standard output; wide when it is a file or a job's log, where nothing forces a narrow table."""
+    out = Console()
+    return out if out.is_terminal else Console(width=160)
+
+
 def print_table(verdict: Verdict) -> None:
-    """The gate table on the terminal."""
+    """The gate table on the terminal, then what stands in the way."""
     table = Table()
     for name in _COLUMNS:
         table.add_column(name, no_wrap=name in ("gate", "result"))
     for row in verdict.rows:
         name, result, *rest = cells(row)
         table.add_row(name, f"[{_COLOURS.get(row.result, 'dim')}]{result}[/]", *rest)
-    console = Console()
-    console.print(table)
-    console.print(headline(verdict), style=f"bold {_COLOURS[verdict.outcome]}")
-    if reasons := verdict.reasons():
-        console.print(reasons, markup=False)
+    out = console()
+    out.print(table)
+    out.print(headline(verdict), style=f"bold {_COLOURS[verdict.outcome]}")
+    for line in verdict.obstacles():
+        out.print(f"  {line}", markup=False, highlight=False)
 
 
 def sentences(row: Row) -> list[str]:
@@ -93,9 +99,11 @@ def what_would_change(row: Row) -> str:
     if metric.value is None or decided_on is None or gate.limit is None:
         return f"{row.reason}: it needs a sample on which it is defined (trades, spread)"
     distance = number(abs(decided_on - gate.limit))
+    what = "value" if gate.bound == "value" else f"{gate.bound} bound"
+    better, worse = ("rise", "fell") if gate.direction == "min" else ("fall", "rose")
     if row.result is Outcome.PASS:
-        return f"it would fail if its {gate.bound} worsened by {distance}"
-    return f"its {gate.bound} must improve by {distance}" + _more_data(row, metric.value, decided_on, gate.limit)
+        return f"it would fail if its {what} {worse} by more than {distance}"
+    return f"its {what} must {better} by {distance}" + _more_data(row, metric.value, decided_on, gate.limit)
 
 
 def _more_data(row: Row, value: float, bound: float, limit: float) -> str:

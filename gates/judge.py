@@ -61,9 +61,9 @@ class Verdict:
         """What ``python -m gates check`` ends with."""
         return EXIT_CODES[self.outcome]
 
-    def reasons(self) -> str:
-        """The rows that stand in the way, in one line."""
-        return "; ".join(f"{row.gate.name}: {row.reason}" for row in self.rows if row.result in _GRAVEST_FIRST)
+    def obstacles(self) -> list[str]:
+        """The rows that stand in the way, one line each."""
+        return [f"{row.gate.name}: {row.reason}" for row in self.rows if row.result in _GRAVEST_FIRST]
 
 
 def judge(

@@ -106,7 +106,6 @@ def _same_as_judged(work: Workspace, case: Case) -> None:
 def _reject(work: Workspace, state: State, case: Case, now: str) -> Result:
     """Log it once; the previous model stays."""
     verdict = case.verdict
-    reason = verdict.reasons()
     facts = (case.bundle.id, verdict.outcome.value, case.metrics_sha256, case.gate_file.sha256, verdict.trials)
     logged = {
         (item.bundle_id, item.verdict, item.metrics_sha256, item.gates_sha256, item.trials)
@@ -120,7 +119,7 @@ def _reject(work: Workspace, state: State, case: Case, now: str) -> Result:
             action="reject",
             bundle_id=case.bundle.id,
             tag=None,
-            reason=reason,
+            reason="; ".join(verdict.obstacles()),
             verdict=verdict.outcome.value,
             metrics_sha256=case.metrics_sha256,
             gates_sha256=case.gate_file.sha256,

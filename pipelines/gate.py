@@ -51,7 +51,7 @@ def main() -> None:
         render_report(work)
         print_table(verdict)
         if verdict.outcome is Outcome.ERROR:
-            raise BadInput(f"{work.metrics}: {verdict.reasons()}")
+            raise BadInput(f"{work.metrics}: {'; '.join(verdict.obstacles())}")
     except PortcullisError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)

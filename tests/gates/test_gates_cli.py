@@ -63,8 +63,8 @@ def test_explain_says_why_and_what_would_change_it(here: Workspace) -> None:
     judged(here, b"a", FAILING)
     text = run("explain")[1]
     assert "At 6 % the risk tiers halt the account" in text
-    assert "its value must improve by 0.44" in text
-    assert json.loads(run("explain", "--json")[1])["max_drawdown_max"] == "its value must improve by 0.44"
+    assert "its value must fall by 0.44" in text
+    assert json.loads(run("explain", "--json")[1])["max_drawdown_max"] == "its value must fall by 0.44"
 
 
 def test_a_model_of_the_other_kind_is_not_measured(here: Workspace) -> None:

@@ -94,7 +94,7 @@ def test_what_does_not_pass_leaves_the_previous_model(work: Workspace, metrics: 
     assert not work.stored(second).exists()
     rejection = read_log(work.log)[-1]
     assert (rejection.action, rejection.bundle_id, rejection.tag) == ("reject", second, None)
-    assert rejection.reason == result.verdict.reasons() != ""
+    assert rejection.reason == "; ".join(result.verdict.obstacles()) != ""
     promote(work, LATER)
     assert len(read_log(work.log)) == 2  # the same rejection is logged once
 
