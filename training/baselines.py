@@ -2,7 +2,6 @@
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits
 
 from features.scaling import Scaling
 from training.dataset import Dataset
@@ -24,8 +23,7 @@ def fit_logistic(data: Dataset, rows: np.ndarray, scaling: Scaling) -> dict[str,
     ``rows`` gets the climatology's bias and zero weights.
     """
     labels = np.asarray(data.label[rows])
-    with threadpool_limits(1):  # the sums' order, and so the last bits, depend on the thread count
-        model = LogisticRegression(max_iter=500).fit(standardise(data.features[rows], scaling), labels)
+    model = LogisticRegression(max_iter=500).fit(standardise(data.features[rows], scaling), labels)
     weight, bias = np.zeros((CLASSES, data.features.shape[1])), np.log(climatology(labels))
     if len(model.classes_) == CLASSES:
         weight, bias = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)

@@ -46,6 +46,7 @@ class FoldFit:
 
 def fit_fold(task: FoldTask, report: Callable[[], None]) -> FoldFit:
     """Fit scaler, network and baselines on the fold's training rows; ``report`` is called after every epoch."""
+    make_deterministic(f"{task.seed} {task.fold.index}")
     data = open_dataset(task.tape, task.features)
     used = rows(data, task.fold)
     scale = scaling.fit(data.features, used.train)
@@ -65,7 +66,6 @@ def _fit_network(
     task: FoldTask, data: Dataset, train: np.ndarray, scale: scaling.Scaling, report: Callable[[], None]
 ) -> tuple[dict[str, np.ndarray], dict[str, list[float]]]:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no hardware report per fold
-    make_deterministic(f"{task.seed} {task.fold.index}")
     params = task.training
     layout = lanes.build(
         runs(data.instrument, data.ready, between(data, task.fold.train_start, task.fold.train_end)),

@@ -1,5 +1,6 @@
 """params.yaml: parsed whole, every mistake named."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ from pipelines.params import load, read_yaml
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
-def altered(folder: Path, old: str, new: str) -> Path:
-    text = PARAMS.read_text()
-    assert text.count(old) >= 1, old
+def altered(folder: Path, key: str, line: str) -> Path:
+    """The checkout's params.yaml with the first line that gives ``key`` replaced; ``line`` keeps its indentation."""
+    text, count = re.subn(rf"^( *){key}:.*$", lambda found: found[1] + line, PARAMS.read_text(), count=1, flags=re.M)
+    assert count == 1, f"params.yaml has no key {key}"
     path = folder / "params.yaml"
-    path.write_text(text.replace(old, new, 1))
+    path.write_text(text)
     return path
 
 
@@ -25,28 +27,28 @@ def test_the_checkout_s_parameters_load() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "named"),
+    ("key", "line", "named"),
     [
-        ("seed: 7", "sed: 7", "sed"),
-        ("  hidden: ", "  hiden: ", "hiden"),
-        ("  asset_cap_ppm: ", "  asset_cap: ", "asset_cap"),
-        ("  epochs: ", "  epochs: '6' #", "epochs"),
-        ("seed: 7", "seed: 7\nseed: 8", "seed"),
-        ("  max_orders_per_hour: 60", "  max_orders_per_hour: 60\n  max_orders_per_hour: 61", "max_orders_per_hour"),
-        ("  asset_cap_ppm: 400000", "  asset_cap_ppm: 400_000", "asset_cap_ppm"),
-        ("  order_ttl_ns: 900000000000", "  order_ttl_ns: 15:00", "order_ttl_ns"),
-        ("  max_orders_per_hour: 60", "  max_orders_per_hour: 060", "max_orders_per_hour"),
-        ("  max_orders_per_hour: 60", "  max_orders_per_hour: 0x3c", "max_orders_per_hour"),
-        ("  learning_rate: ", "  learning_rate: fast #", "learning_rate"),
-        ("  kind: lstm", "  kind: oracle", "oracle"),
-        ("workers: 2", "workers: 0", "workers"),
-        ("seed: 7", "seed: -1", "seed"),
-        ("model:", "model: [", "params.yaml"),
+        ("seed", "sed: 7", "sed"),
+        ("hidden", "hiden: 32", "hiden"),
+        ("asset_cap_ppm", "asset_cap: 400000", "asset_cap"),
+        ("epochs", "epochs: '6'", "epochs"),
+        ("seed", "seed: 7\nseed: 8", "'seed' is given twice"),
+        ("max_orders_per_hour", "max_orders_per_hour: 60\n  max_orders_per_hour: 61", "'max_orders_per_hour' is given"),
+        ("asset_cap_ppm", "asset_cap_ppm: 400_000", "asset_cap_ppm"),
+        ("order_ttl_ns", "order_ttl_ns: 15:00", "order_ttl_ns"),
+        ("max_orders_per_hour", "max_orders_per_hour: 060", "max_orders_per_hour"),
+        ("max_orders_per_hour", "max_orders_per_hour: 0x3c", "max_orders_per_hour"),
+        ("learning_rate", "learning_rate: fast", "learning_rate"),
+        ("kind", "kind: oracle", "oracle"),
+        ("workers", "workers: 0", "workers"),
+        ("seed", "seed: -1", "seed"),
+        ("model", "model: [", r"params\.yaml"),
     ],
 )
-def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:
+def test_a_mistake_is_named(tmp_path: Path, key: str, line: str, named: str) -> None:
     with pytest.raises(BadConfig, match=named):
-        load(altered(tmp_path, old, new))
+        load(altered(tmp_path, key, line))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -62,6 +64,6 @@ def test_words_stay_words(tmp_path: Path) -> None:
 
 def test_the_hash_covers_everything_but_the_worker_count(tmp_path: Path) -> None:
     base = load(PARAMS).params_hash
-    assert load(altered(tmp_path, "workers: 2", "workers: 5")).params_hash == base
-    assert load(altered(tmp_path, "seed: 7", "seed: 8")).params_hash != base
-    assert load(altered(tmp_path, "  sigma_target_ppm: ", "  sigma_target_ppm: 1")).params_hash != base
+    assert load(altered(tmp_path, "workers", "workers: 5")).params_hash == base
+    assert load(altered(tmp_path, "seed", "seed: 70")).params_hash != base
+    assert load(altered(tmp_path, "cooldown_ns", "cooldown_ns: 123")).params_hash != base
