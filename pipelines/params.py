@@ -70,7 +70,7 @@ def read_yaml(path: Path | str) -> Any:
         raise BadConfig(f"{path}: cannot be read ({error}); run from the repository's root") from None
     try:
         return yaml.load(text, _StrictLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, BadConfig) as error:
         raise BadConfig(f"{path}: {error}") from None
 
 

@@ -33,7 +33,7 @@ def test_the_checkout_s_parameters_load() -> None:
         ("hidden", "hiden: 32", "hiden"),
         ("asset_cap_ppm", "asset_cap: 400000", "asset_cap"),
         ("epochs", "epochs: '6'", "epochs"),
-        ("seed", "seed: 7\nseed: 8", "'seed' is given twice"),
+        ("seed", "seed: 7\nseed: 8", r"params\.yaml: line 4: the key 'seed' is given twice"),
         ("max_orders_per_hour", "max_orders_per_hour: 60\n  max_orders_per_hour: 61", "'max_orders_per_hour' is given"),
         ("asset_cap_ppm", "asset_cap_ppm: 400_000", "asset_cap_ppm"),
         ("order_ttl_ns", "order_ttl_ns: 15:00", "order_ttl_ns"),
