@@ -113,18 +113,21 @@ def account_metrics(whole: Curve, returns: np.ndarray, bootstrap: Bootstrap) -> 
     if sharpe.value is None:  # an account that never moved has earned nothing for no risk
         sharpe = Estimate(0.0, None, None, n)
     skew, kurtosis = statistics.moments(returns)
-    yearly = [
-        None if item is None else item * DAYS_PER_YEAR**0.5 for item in (sharpe.value, sharpe.lower, sharpe.upper)
-    ]
+    yearly = Estimate(_annual(sharpe.value), _annual(sharpe.lower), _annual(sharpe.upper), n)
     log_growth = np.log1p(returns)
     bounds = bootstrap.interval(np.expm1(bootstrap.sums(log_growth[:, None])[:, 0]))
     return {
         "sharpe_daily": entry(sharpe, "per sqrt(day)") | {"skew": skew, "kurtosis": kurtosis},
-        "sharpe_annual": entry(Estimate(*yearly, n), "per sqrt(year)"),
+        "sharpe_annual": entry(yearly, "per sqrt(year)"),
         "return_total": entry(Estimate(float(whole.growth[-1]) - 1.0, *bounds, n), "share"),
         "max_drawdown": exact(float(drawdown(whole.growth).max()), n, "share"),
         "exposure_mean": exact(float(whole.exposure.mean()), len(whole.ts), "share"),
     }
+
+
+def _annual(sharpe_daily: float | None) -> float | None:
+    """A daily Sharpe ratio as an annual one; the usual scaling, which takes days for independent."""
+    return None if sharpe_daily is None else sharpe_daily * DAYS_PER_YEAR**0.5
 
 
 def baselines(

@@ -185,8 +185,8 @@ def _stress(stress: Mapping[str, Any]) -> str:
 
 
 def _sessions(sessions: Mapping[str, Any]) -> str:
-    header = ("session", "expectancy", "win rate", "holding", "trades")
-    names = ("expectancy_bps", "win_rate", "holding_hours", "n_trades")
+    header = ("session", "expectancy", "win rate", "trades")
+    names = ("expectancy_bps", "win_rate", "n_trades")
     rows = [(title.replace("_", " "), *(_cell(row[name]) for name in names)) for title, row in sessions.items()]
     return _table(header, [("", row) for row in rows])
 
@@ -212,7 +212,8 @@ def interval(entry: Mapping[str, Any]) -> str:
     """The interval of a metric entry, "no interval" where it has none."""
     if entry["lower"] is None or entry["upper"] is None:
         return "no interval"
-    return f"{_format(entry['lower'], entry['unit'])} to {_format(entry['upper'], entry['unit'])}"
+    lower, upper = (_format(entry[bound], entry["unit"]) for bound in ("lower", "upper"))
+    return f"{lower.removesuffix(' ' + entry['unit'])} to {upper}"
 
 
 def _cell(entry: Mapping[str, Any] | None) -> str:

@@ -137,7 +137,8 @@ def test_a_run_without_trades_still_has_a_tearsheet(case: Case) -> None:
 def test_values_read_as_their_unit() -> None:
     entry = {"value": 0.12345, "lower": 0.1, "upper": 0.2, "n": 3, "unit": "share"}
     assert (value(entry), interval(entry)) == ("12.35%", "10.00% to 20.00%")
-    assert value(entry | {"unit": "bps"}) == "0.123 bps"
+    bps = entry | {"unit": "bps"}
+    assert (value(bps), interval(bps)) == ("0.123 bps", "0.1 to 0.2 bps")
     assert value(entry | {"value": None}) == "undefined"
     assert interval(entry | {"lower": None}) == "no interval"
 
