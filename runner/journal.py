@@ -141,15 +141,17 @@ class Journal:
         start = hashlib.sha256(packed).digest()
         self._chain = Chain(start)
         self.ledger.start(start)
-        with sqlite_errors(path, "the journal cannot be created"):
-            fresh = not self._connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-            if fresh:
-                self._create(packed, start)
-        self.durable = 0 if fresh else self._resume(header, start)
         self._read = 0  # stored records taken for comparison
         self._expected = b""
+        try:
+            with sqlite_errors(path, "the journal cannot be created or read"):
+                fresh = not self._connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+                self.durable = self._create(packed, start) if fresh else self._resume(header)
+        except BaseException:
+            self._connection.close()
+            raise
 
-    def _create(self, header: bytes, start: bytes) -> None:
+    def _create(self, header: bytes, start: bytes) -> int:
         execute = self._connection.execute
         execute("BEGIN IMMEDIATE")
         for sql in OBJECTS.values():
@@ -157,10 +159,12 @@ class Journal:
         execute("INSERT INTO segment VALUES (0, ?, ?)", (header, start))
         execute(f"PRAGMA user_version = {FORMAT}")
         execute("COMMIT")
+        return 0
 
-    def _resume(self, header: dict[str, Any], start: bytes) -> int:
+    def _resume(self, header: dict[str, Any]) -> int:
+        """Verify everything stored and take up both chains where they end; how many records are stored."""
         check_schema(self._connection, self.path)
-        stored, stored_start = read_header(self._connection, self.path)
+        stored, start = read_header(self._connection, self.path)
         changed = sorted(key for key in stored.keys() | header.keys() if stored.get(key) != header.get(key))
         if changed:
             raise Refused(
@@ -168,7 +172,7 @@ class Journal:
                 "this one was started with"
             )
         count = 0
-        for batch in verified_batches(self._connection, self.path, stored_start):
+        for batch in verified_batches(self._connection, self.path, start):
             self._chain.update(batch.records.tobytes())
             self.ledger.check(self._connection, batch.first, batch.records)
             count = batch.first + len(batch.records)
