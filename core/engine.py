@@ -24,7 +24,7 @@ from core.jit import entry, kernel
 from core.layout import CONFIG, OUTBOX, OUTBOX_SLOTS, STATE, VENUE
 from core.outbox import flush
 from core.records import BAR, COMMAND, FILL, INTENT, MARK, ORDER, PREDICTION, RECORD, Kind
-from core.strategies import SIGNATURE
+from core.strategies import Compiled, function_at
 from core.units import UP, share_ppm
 
 IS_BAR: Final = int(Kind.BAR)
@@ -66,7 +66,7 @@ def new_venue(config: np.ndarray) -> np.ndarray:
 
 
 def on_record(
-    config: np.ndarray, state: np.ndarray, venue: np.ndarray, record: np.ndarray, out: np.ndarray, strategy: Any
+    config: np.ndarray, state: np.ndarray, venue: np.ndarray, record: np.ndarray, out: np.ndarray, strategy: Compiled
 ) -> int:
     """Feed one BAR, PREDICTION or COMMAND; returns how many records were put into ``out``.
 
@@ -74,18 +74,20 @@ def on_record(
     """
     if len(out) < OUT_PER_INPUT:
         raise BadInput(f"out holds {len(out)} records, one input may make {OUT_PER_INPUT}: give a larger array")
-    count: int = _compiled(_on_record)(config, state, venue, record.view(RECORD), out, strategy)
+    count: int = _compiled(_on_record)(config, state, venue, record.view(RECORD), out, strategy.handle)
     return count
 
 
-def on_core_record(config: np.ndarray, state: np.ndarray, record: np.ndarray, out: np.ndarray, strategy: Any) -> int:
+def on_core_record(
+    config: np.ndarray, state: np.ndarray, record: np.ndarray, out: np.ndarray, strategy: Compiled
+) -> int:
     """Feed one input of any kind to the core alone (live and replay); returns how many records were put into ``out``.
 
     ``out`` must hold ``OUT_PER_INPUT`` records. Raises BadInput for a record that cannot be used.
     """
     if len(out) < OUT_PER_INPUT:
         raise BadInput(f"out holds {len(out)} records, one input may make {OUT_PER_INPUT}: give a larger array")
-    count: int = _compiled(_on_core_record)(config, state, record.view(RECORD), out, strategy)
+    count: int = _compiled(_on_core_record)(config, state, record.view(RECORD), out, strategy.handle)
     return count
 
 
@@ -99,7 +101,7 @@ def run(
     start: int,
     out: np.ndarray,
     marks: np.ndarray,
-    strategy: Any,
+    strategy: Compiled,
 ) -> tuple[int, int, int, int]:
     """Run rows from ``start``; ``predictions[j]`` arrives after row ``rows[j]`` (ascending).
 
@@ -107,12 +109,14 @@ def run(
     so the first is the next ``start``. Stops before a row whose records might not fit; call again with room.
     """
     done: tuple[int, int, int, int] = _compiled(_run)(
-        config, state, venue, bars.view(BAR), predictions.view(PREDICTION), rows, start, out, marks, strategy
+        config, state, venue, bars.view(BAR), predictions.view(PREDICTION), rows, start, out, marks, strategy.handle
     )
     return done
 
 
-def session(config: np.ndarray, bars: np.ndarray, predictions: np.ndarray, rows: np.ndarray, strategy: Any) -> Session:
+def session(
+    config: np.ndarray, bars: np.ndarray, predictions: np.ndarray, rows: np.ndarray, strategy: Compiled
+) -> Session:
     """A whole session from a flat account. ``strategy`` is ``core.strategies.get(name)``.
 
     Raises BadInput if ``rows`` is not ascending or names rows that do not exist.
@@ -148,8 +152,9 @@ def _run(
     start: int,
     out: np.ndarray,
     marks: np.ndarray,
-    strategy: Any,
+    handle: Any,
 ) -> tuple[int, int, int, int]:
+    strategy = function_at(handle)
     config_row, state_row, venue_row = config[0], state[0], venue[0]
     outbox = np.zeros(1, OUTBOX)
     box = outbox[0]
@@ -181,8 +186,9 @@ def _run(
 
 
 def _on_record(
-    config: np.ndarray, state: np.ndarray, venue: np.ndarray, record: np.ndarray, out: np.ndarray, strategy: Any
+    config: np.ndarray, state: np.ndarray, venue: np.ndarray, record: np.ndarray, out: np.ndarray, handle: Any
 ) -> int:
+    strategy = function_at(handle)
     config_row, state_row, venue_row = config[0], state[0], venue[0]
     outbox = np.zeros(1, OUTBOX)
     box = outbox[0]
@@ -203,7 +209,8 @@ def _on_record(
     return _deliver(config_row, venue_row, box, out, intents, n_out)
 
 
-def _on_core_record(config: np.ndarray, state: np.ndarray, record: np.ndarray, out: np.ndarray, strategy: Any) -> int:
+def _on_core_record(config: np.ndarray, state: np.ndarray, record: np.ndarray, out: np.ndarray, handle: Any) -> int:
+    strategy = function_at(handle)
     config_row, state_row = config[0], state[0]
     outbox = np.zeros(1, OUTBOX)
     box = outbox[0]
@@ -285,14 +292,13 @@ def _compiled(function: Any) -> Any:
     """``function`` compiled once for read-only inputs (a tape is a read-only map); writable ones convert to that."""
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         return function
-    wants = types.FunctionType(SIGNATURE)
     config, state, venue = _readable(CONFIG), _writable(STATE), _writable(VENUE)
     out, marks = _writable(RECORD), _writable(MARK)
     rows = types.Array(types.int64, 1, "C", readonly=True)
     signatures = {
-        _run: (config, state, venue, _readable(BAR), _readable(PREDICTION), rows, types.int64, out, marks, wants),
-        _on_record: (config, state, venue, _readable(RECORD), out, wants),
-        _on_core_record: (config, state, _readable(RECORD), out, wants),
+        _run: (config, state, venue, _readable(BAR), _readable(PREDICTION), rows, types.int64, out, marks, types.int64),
+        _on_record: (config, state, venue, _readable(RECORD), out, types.int64),
+        _on_core_record: (config, state, _readable(RECORD), out, types.int64),
     }
     compiled: Any = entry(function)
     compiled.compile(signatures[function])
