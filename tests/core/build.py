@@ -38,8 +38,13 @@ ETH = Instrument(
 
 
 def trading(**changes: Any) -> Trading:
-    """Default settings with some fields of their sections changed, each by its bare name."""
-    base = Trading(account=Account(), execution=Execution(), strategy=Strategy(), risk=Risk())
+    """The tests' settings with some fields of their sections changed, each by its bare name."""
+    base = Trading(
+        account=Account(),
+        execution=Execution(),
+        strategy=Strategy(hold_horizons=6),
+        risk=Risk(sigma_target_ppm=1_500, asset_cap_ppm=400_000),
+    )
     sections = {}
     for name in base.__struct_fields__:
         section = getattr(base, name)

@@ -102,9 +102,9 @@ def check_fill(trading: Trading, fill: np.void, bar: np.void, intent: np.void, b
     slip = Fraction(trading.execution.slippage_ppm, PPM)
     worse = ceil(bar["open"] * slip)
     price = bar["open"] + worse if fill["side"] == Side.BUY else max(1, bar["open"] - worse)
-    allowed = int(bar["volume"])
-    if trading.execution.participation_ppm:
-        allowed = allowed * trading.execution.participation_ppm // PPM
+    allowed = int(bar["volume"]) * trading.execution.participation_ppm // PPM
+    if trading.execution.participation_ppm == 0 and bar["volume"] > 0:
+        allowed = int(intent["qty"])  # unlimited, but not without any trade
     arrival = int(intent["ts_known"]) + trading.execution.order_latency_ns
     assert fill["kind"] == Kind.FILL
     assert fill["price"] == price

@@ -92,7 +92,7 @@ def test_cash_positions_fees_and_caps_are_exact(made: Trading, seed: int) -> Non
         account = desk.state[0]["account"]
         assert (account["cash"], account["equity"]) == (ledger.cash, ledger.equity)
         assert account["exposure"] == sum(ledger.exposures)
-        assert desk.state[0]["risk"]["drawdown_ppm"] <= ledger.drawdown_ppm  # fills are marked before the close
+        assert desk.state[0]["risk"]["drawdown_ppm"] == ledger.drawdown_ppm
         assert [int(p["base_units"]) for p in desk.state[0]["positions"][:2]] == ledger.units
         made_now = desk.feed(predictions[row : row + 1])
         assert len(only(made_now, Kind.DECISION)) == 1
