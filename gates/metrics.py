@@ -1,7 +1,7 @@
 """``metrics.json``: what the backtest measured, as the judge reads it.
 
-Written by the evaluation as {"version": 1, "metrics": {name: {value, lower, upper, n, unit}}, ...}. A null value means
-"not defined on this sample" (no trades, no spread): too little evidence, not a failure of the program. Other keys
+Written by the backtest as {"version": 1, "bundle_id": ..., "metrics": {name: {value, lower, upper, n, unit}}, ...}. It
+names the bundle it measured, so that nothing can be judged on another one's results. A null value means "not defined on this sample" (no trades, no spread): too little evidence, not a failure of the program. Other keys
 (folds, baselines, timing) are for people and reports.
 """
 
@@ -32,11 +32,12 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     """The part of ``metrics.json`` that decides."""
 
     version: int
+    bundle_id: str
     metrics: dict[str, Metric]
 
 
-def load_metrics(path: Path | str) -> tuple[dict[str, Metric], str]:
-    """The metrics by name and the SHA-256 of the file's bytes.
+def load_metrics(path: Path | str) -> tuple[Metrics, str]:
+    """What was measured, and the SHA-256 of the file's bytes.
 
     Raises BadInput for a missing or malformed file; NaN and infinities are malformed.
     """
@@ -50,7 +51,7 @@ def load_metrics(path: Path | str) -> tuple[dict[str, Metric], str]:
         raise BadInput(f"{path}: {error}; `dvc repro backtest` measures again") from None
     if parsed.version != VERSION:
         raise BadInput(f"{path}: version {parsed.version}, this program reads {VERSION}; `dvc repro backtest`")
-    return parsed.metrics, sha256_hex(data)
+    return parsed, sha256_hex(data)
 
 
 def as_metrics(table: dict[str, Any]) -> dict[str, Metric]:

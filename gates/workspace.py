@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.errors import Refused
 from gates.judge import Verdict, judge
 from gates.metrics import Metric, load_metrics
 from gates.schema import BAR_MODEL, GateFile, load_gates
@@ -97,7 +98,13 @@ def open_case(work: Workspace, profile: str = BAR_MODEL) -> Case:
     gate_file = load_gates(work.gate_file)
     gates = gate_file.profile(profile)
     bundle = load_bundle(work.candidate)
-    metrics, metrics_sha256 = load_metrics(work.metrics)
+    measured, metrics_sha256 = load_metrics(work.metrics)
+    if measured.bundle_id != bundle.id:
+        raise Refused(
+            f"{work.metrics}: measured bundle {measured.bundle_id[:16]}, the candidate is {bundle.id[:16]}; "
+            f"`dvc repro` measures it"
+        )
+    metrics = measured.metrics
     trial = trial_of(bundle.manifest, metrics)
     trials = read_trials(work.trials) | {trial.id: trial}
     verdict = judge(metrics, gates, [daily_sharpe(item) for item in trials.values()], profile=profile)

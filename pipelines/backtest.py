@@ -19,6 +19,7 @@ from evaluation.metrics import measure, with_rehearsal
 from evaluation.rehearsal import rehearse
 from feeds.tape import Tape
 from models.atomic import write_atomic
+from models.bundle import load_bundle
 from pipelines import params, tracking
 from training.pool import run_tasks
 
@@ -40,6 +41,7 @@ def backtest(settings: params.Params, artifacts: Path) -> dict[str, Any]:
     sources = [FoldSource(folder, market.path, artifacts / "features", out / folder.name) for folder in folders]
     folds = run_tasks(run_fold, sources, steps=1, workers=settings.workers, title="backtest")
     metrics = with_rehearsal(measure(folds, settings.evaluation, settings.seed, parity), rehearse(folders[-1]))
+    metrics["bundle_id"] = load_bundle(folders[-1]).id  # the candidate is the last fold's bundle
     results.write_tables(out, folds, [item.symbol for item in market.instruments])
     results.write_json(out / "metrics.json", metrics)
     write_atomic(out / "report.html", report.render(*results.read(out), None).encode())

@@ -34,7 +34,7 @@ def timeless(metrics: dict[str, Any]) -> str:
 
 
 def test_every_gate_finds_its_metric(metrics: dict[str, Any], artifacts: Path) -> None:
-    measured, _ = load_metrics(artifacts / "backtest/metrics.json")
+    measured = load_metrics(artifacts / "backtest/metrics.json")[0].metrics
     wanted = {gate.metric for gate in load_gates(ROOT / "gates/gates.yaml").profile("bar_model")} - {"deflated_sharpe"}
     assert wanted <= set(measured)
     assert measured["sharpe_daily"].skew is not None and measured["sharpe_daily"].kurtosis is not None

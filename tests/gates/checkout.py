@@ -65,7 +65,7 @@ def put_candidate(work: Workspace, onnx: bytes, metrics: dict[str, Any] = PASSIN
     """Write a candidate and its metrics as the stages do, and return its id."""
     identity = write_bundle(work.candidate, onnx, manifest(onnx))
     work.metrics.parent.mkdir(parents=True, exist_ok=True)
-    work.metrics.write_text(json.dumps({"version": 1, "metrics": metrics, "folds": []}))
+    work.metrics.write_text(json.dumps({"version": 1, "bundle_id": identity, "metrics": metrics, "folds": []}))
     return identity
 
 

@@ -390,3 +390,13 @@ def test_missing_inputs_are_named(work: Workspace, missing: str) -> None:
     with pytest.raises((BadInput, BadConfig), match=path.name) as caught:
         promote(work, NOW)
     assert isinstance(caught.value, PortcullisError)
+
+
+def test_results_of_another_bundle_cannot_be_judged(tmp_path: Path) -> None:
+    work = make_workspace(tmp_path)
+    judged(work, b"first")
+    kept = work.metrics.read_bytes()
+    put_candidate(work, b"second")
+    work.metrics.write_bytes(kept)
+    with pytest.raises(Refused, match=r"measured bundle .* the candidate is"):
+        open_case(work)
