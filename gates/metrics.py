@@ -1,8 +1,9 @@
 """``metrics.json``: what the backtest measured, as the judge reads it.
 
-Written by the backtest as {"version": 1, "bundle_id": ..., "metrics": {name: {value, lower, upper, n, unit}}, ...}. It
-names the bundle it measured, so that nothing can be judged on another one's results. A null value means "not defined on this sample" (no trades, no spread): too little evidence, not a failure of the program. Other keys
-(folds, baselines, timing) are for people and reports.
+Written by the backtest as {"version": 1, "bundle_id": ..., "metrics": {name: {value, lower, upper, n, unit}}, ...}.
+It names the bundle it measured, so that nothing is judged on another one's results. A null value means "not defined on
+this sample" (no trades, no spread): too little evidence, not a failure of the program. Other keys (folds, baselines,
+timing) are for people and reports.
 """
 
 from pathlib import Path
