@@ -10,6 +10,7 @@ Strategies are compiled against one explicit signature, so a new one never recom
 """
 
 import functools
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,7 +22,7 @@ from numba.extending import intrinsic
 from numba.np.numpy_support import from_dtype
 
 from core.errors import BadConfig
-from core.jit import entry
+from core.jit import entry, kernel
 from core.layout import MEMORY, MEMORY_WORDS, PARAMS
 from core.records import BAR, PPM, PREDICTION, Kind
 
@@ -118,7 +119,8 @@ def _compile(name: str) -> Compiled:
     function = _REGISTRY[name]
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         return Compiled(name=name, handle=function, code=function)
-    code: Any = entry(function)
+    named = function.__module__ in sys.modules  # the disk cache finds a function again by its module's name
+    code: Any = entry(function) if named else kernel(function)
     code.compile(SIGNATURE)
     (variant,) = code.overloads.values()
     address = variant.library.get_pointer_to_function(variant.fndesc.llvm_func_name)

@@ -97,8 +97,8 @@ class Ledger:
             self.pending[int(order["instrument"])] = (0, 0)
 
 
-def check_fill(trading: Trading, fill: np.void, bar: np.void, intent: np.void, before: int) -> None:
-    """A fill must follow the bar rules; ``before`` lots of its order were filled earlier."""
+def check_fill(trading: Trading, fill: np.void, bar: np.void, intent: np.void, before: int, opened: int) -> None:
+    """A fill must follow the bar rules: ``before`` lots of its order filled earlier, the bar opened at ``opened``."""
     slip = Fraction(trading.execution.slippage_ppm, PPM)
     worse = ceil(bar["open"] * slip)
     price = bar["open"] + worse if fill["side"] == Side.BUY else max(1, bar["open"] - worse)
@@ -111,5 +111,6 @@ def check_fill(trading: Trading, fill: np.void, bar: np.void, intent: np.void, b
     assert 0 < fill["qty"] <= allowed
     assert before + fill["qty"] <= intent["qty"]
     assert intent["ts_known"] < arrival <= fill["ts_event"] < intent["deadline_ns"]
+    assert fill["ts_event"] == max(opened, arrival)
     assert fill["ts_event"] < bar["ts_event"]
     assert fill["ts_known"] == bar["ts_known"]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from core import config, engine, strategies
 from core.errors import BadInput
+from core.instruments import Instrument
 from core.records import RECORD, Action, Command, Kind, RiskState
 from core.settings import Trading
 from tests.core.build import BTC, ETH, STEP_NS, Desk, bars, command, only, predict, trading, walk
@@ -68,11 +69,16 @@ def test_session_is_on_record_in_a_loop_however_it_is_cut(made: Trading, seed: i
     assert state.tobytes() == whole.state.tobytes()
 
 
+# Cash counted in cents makes a lot's value a fraction of a unit: every amount is rounded.
+CENTS = tuple(Instrument(**{**item.as_json(), "quote_unit": "0.01"}) for item in INSTRUMENTS)
+
+
 @FEW
-@given(TRADINGS, st.integers(0, 2**32 - 1))
-def test_cash_positions_fees_and_caps_are_exact(made: Trading, seed: int) -> None:
+@given(TRADINGS, st.sampled_from([INSTRUMENTS, CENTS]), st.integers(0, 2**32 - 1))
+def test_cash_positions_fees_and_caps_are_exact(made: Trading, instruments: tuple[Instrument, ...], seed: int) -> None:
     tape, predictions, _ = walk(np.random.default_rng(seed), 80, 2)
-    desk, ledger = Desk(made, INSTRUMENTS), Ledger(made, INSTRUMENTS)
+    desk, ledger = Desk(made, instruments), Ledger(made, instruments)
+    opened = [0, 0]
     intents: dict[int, np.void] = {}
     filled: dict[int, int] = {}
     for row in range(len(tape)):
@@ -81,7 +87,7 @@ def test_cash_positions_fees_and_caps_are_exact(made: Trading, seed: int) -> Non
             if record["kind"] == Kind.FILL:
                 fill = only(record.reshape(1), Kind.FILL)[0]
                 number = int(fill["order_id"])
-                check_fill(made, fill, bar, intents[number], filled.get(number, 0))
+                check_fill(made, fill, bar, intents[number], filled.get(number, 0), opened[bar["instrument"]])
                 filled[number] = filled.get(number, 0) + int(fill["qty"])
                 ledger.book(fill)
             elif record["kind"] == Kind.ORDER:
@@ -89,6 +95,7 @@ def test_cash_positions_fees_and_caps_are_exact(made: Trading, seed: int) -> Non
                 if order["state"] >= 6:
                     ledger.ended(order)
         ledger.close(bar)
+        opened[bar["instrument"]] = int(bar["ts_event"])
         account = desk.state[0]["account"]
         assert (account["cash"], account["equity"]) == (ledger.cash, ledger.equity)
         assert account["exposure"] == sum(ledger.exposures)
@@ -151,6 +158,19 @@ def test_sigma_doubles_size_halves_and_fixed_lots_ignore_sigma() -> None:
     fixed = Desk(trading(fixed_lots=123), (BTC,))
     fixed.feed(tape[:1])
     assert only(fixed.feed(predict(tape[0], edge=3_000, sigma=0)), Kind.DECISION)[0]["size_lots"] == 123
+
+
+def test_an_entry_is_clipped_to_what_is_left_under_the_total_cap() -> None:
+    made = trading(asset_cap_ppm=400_000, total_cap_ppm=600_000)
+    desk = Desk(made, INSTRUMENTS)
+    sizes = []
+    for index, lot_value in ((0, 0.1), (1, 1.0)):  # USDT a lot at 10000 USDT a coin
+        bar = bars([1_000_000], instrument=index)
+        desk.feed(bar)
+        decision = only(desk.feed(predict(bar[0], edge=3_000, sigma=1_500)), Kind.DECISION)[0]
+        assert decision["target_lots"] * lot_value == 100_000
+        sizes.append(decision["size_lots"] * lot_value)
+    assert sizes == [40_000, 20_000]
 
 
 @pytest.mark.parametrize(
