@@ -20,9 +20,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def kernel_hash() -> str:
-    """SHA-256 over the sources of ``core`` and ``features``, Numba's version and the compiler flags."""
+    """SHA-256 over the sources of ``core``, ``features`` and ``feeds``, Numba's version and the compiler flags."""
     digest = hashlib.sha256(f"{numba.__version__} {sorted(_FLAGS.items())}".encode())
-    for folder in ("core", "features"):
+    for folder in ("core", "features", "feeds"):
         for path in sorted((_ROOT / folder).glob("*.py")):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

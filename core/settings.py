@@ -51,7 +51,7 @@ class Strategy(Section, frozen=True, kw_only=True):
 class Risk(Section, frozen=True, kw_only=True):
     """Limits. Approvals obey them, facts are recorded even beyond them."""
 
-    sigma_target_ppm: int = 700  # account loss at one sigma of one label horizon: size = target / sigma
+    sigma_target_ppm: int = 500  # account loss at one sigma of one label horizon: size = target / sigma
     asset_cap_ppm: int = 300_000  # of equity, pending orders included
     total_cap_ppm: int = 950_000
     caution_drawdown_ppm: int = 30_000
@@ -61,7 +61,7 @@ class Risk(Section, frozen=True, kw_only=True):
     daily_stop_ppm: int = 20_000
     min_confidence_ppm: int = 0  # least max(p_up, p_down) for an entry
     prediction_ttl_ns: int = 60_000_000_000
-    price_band_ppm: int = 100_000  # order price against the last close
+    price_band_ppm: int = 100_000  # last close against the one before: no entry into a jump
     max_orders_per_hour: int = 60
     cooldown_ns: int = 0  # after an exit, per instrument
     circuit_failures: int = 5  # venue rejects in a row that open the circuit

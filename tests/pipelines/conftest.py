@@ -1,12 +1,8 @@
 """One reduced run of the whole graph, shared by every test that looks at its results."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-import reduced
+from tests.pipelines import reduced
 
 PLANTED = {**reduced.SMALL, "data.strength": "2"}
 

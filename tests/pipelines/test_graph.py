@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reduced
 import yaml
 
 from core.records import PREDICTION, Kind
 from runner.home import Home
 from runner.reader import open_run
+from tests.pipelines import reduced
 
 pytestmark = pytest.mark.xdist_group("graph")
 

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-import reduced
+
+from tests.pipelines import reduced
 
 
 def verdict(folder: object, strength: str, seed: int) -> tuple[str, int]:
