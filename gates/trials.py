@@ -22,7 +22,6 @@ from gates.metrics import Metric
 from models.atomic import write_atomic
 from models.manifest import Manifest
 
-IGNORED_DIRTY: Final = ("trials/",)  # a tree with new trial files is still the commit it says it is
 _EXPERIMENTS: Final = (".dvc", "tmp", "exps")
 
 

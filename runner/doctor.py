@@ -20,6 +20,7 @@ from core.settings import Account, Trading
 from features import bars as kernel
 from features.spec import FeatureParams, bar_spec
 from feeds.market import BUILTIN
+from models.lineage import program
 from models.statement import read_trust, verify_bundle
 from runner.home import Home
 from runner.venues.sim import SimVenue
@@ -41,6 +42,7 @@ class Finding:
 def examine(home: Home, bundle: Path | None) -> list[Finding]:
     """Run every check; none stops the others."""
     checks: list[tuple[str, Callable[[], str]]] = [
+        ("program", program),
         ("versions", _versions),
         ("home", lambda: _home(home)),
         ("disk", lambda: _disk(home)),

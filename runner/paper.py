@@ -10,6 +10,7 @@ import numpy as np
 
 from core.errors import Refused
 from models.atomic import write_atomic
+from models.lineage import program
 from models.statement import Statement
 from runner.clock import Pacer
 from runner.failpoints import Failpoints
@@ -43,6 +44,7 @@ def play(plan: Plan, statement: Statement, folder: Path, run: Run, pacer: Pacer,
 
 def _play(plan: Plan, statement: Statement, folder: Path, run: Run, pacer: Pacer, follow: Follow) -> None:
     about = read_about(run) | {
+        "program": program(),
         "bundle": str(folder.resolve()),
         "verdict": statement.verdict,
         "key_id": statement.key_id,
