@@ -18,6 +18,7 @@ from rich.progress import track
 from core.canonical import hash_json
 from core.errors import BadInput, BrokenInvariant, PortcullisError
 from core.settings import as_json
+from models.lineage import program
 from models.statement import verify_bundle
 from runner import show
 from runner.clock import Pacer, parse_speed
@@ -63,6 +64,21 @@ ConfigOption = Annotated[
 ]
 DEFAULT_HOME: Final = Path.home() / ".portcullis"
 DEFAULT_STORE: Final = Path("models")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(program())
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print version and commit.")
+    ] = False,
+) -> None:
+    """Options before the command."""
 
 
 @app.command()

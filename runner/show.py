@@ -50,6 +50,8 @@ def summary_table(found: dict[str, Any]) -> Table:
     ]
     for stage, figures in found.get("latency", {}).items():
         rows.append((f"{stage} latency", f"p50 {figures['p50_us']:.1f} µs, p99 {figures['p99_us']:.1f} µs a bar"))
+    if "program" in found:
+        rows.append(("program", found["program"]))
     if "seconds" in found:
         rows.append(("took", f"{found['seconds']:.1f} s"))
     for name, value in rows:
