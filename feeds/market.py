@@ -12,10 +12,10 @@ from decimal import Decimal
 from typing import Final
 
 import msgspec
-import yaml
 
 from core.errors import BadConfig
 from core.instruments import Instrument
+from core.plain_yaml import parse_yaml
 from core.records import PPM
 from core.settings import Section, parse
 
@@ -60,22 +60,22 @@ class Hours(Section, frozen=True, kw_only=True):
     end: int
     volatility_ppm: int
     volume_ppm: int
-    signal_ppm: int  # multiplier of the planted drift
+    signal_ppm: int  # multiplier of the planted drift; below 0 past moves reverse
 
 
 class Signal(Section, frozen=True, kw_only=True):
     """The planted predictable component; ``feeds.synthetic`` states the formula."""
 
     half_life_bars: int = 24
-    correlation_ppm: int = 110_000  # rho: drift of one bar in units of its sigma, at signal 1 and strength 1
+    correlation_ppm: int = 105_000  # rho: drift of one bar in units of its sigma, at signal 1 and strength 1
     clip_ppm: int = 3_000_000  # a move beyond this many sigma counts as this many
 
 
 SESSIONS: Final = (
-    Hours(name="tokyo", start=0, end=7, volatility_ppm=850_000, volume_ppm=800_000, signal_ppm=700_000),
+    Hours(name="tokyo", start=0, end=7, volatility_ppm=850_000, volume_ppm=800_000, signal_ppm=-1_000_000),
     Hours(name="london", start=7, end=13, volatility_ppm=1_000_000, volume_ppm=1_000_000, signal_ppm=1_000_000),
-    Hours(name="new_york", start=13, end=21, volatility_ppm=1_250_000, volume_ppm=1_500_000, signal_ppm=1_250_000),
-    Hours(name="overnight", start=21, end=24, volatility_ppm=800_000, volume_ppm=600_000, signal_ppm=800_000),
+    Hours(name="new_york", start=13, end=21, volatility_ppm=1_250_000, volume_ppm=1_500_000, signal_ppm=1_000_000),
+    Hours(name="overnight", start=21, end=24, volatility_ppm=800_000, volume_ppm=600_000, signal_ppm=-1_000_000),
 )
 
 
@@ -158,11 +158,7 @@ class Market(Section, frozen=True, kw_only=True):
 
 def from_yaml(text: str, *, where: str) -> Market:
     """Parse a market file's ``text``. Raises BadConfig naming ``where`` and the key."""
-    try:
-        fields = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadConfig(f"{where}: not YAML: {error}") from None
-    return parse(Market, fields, where=where)
+    return parse(Market, parse_yaml(text, where=where), where=where)
 
 
 def _check_shape(dynamics: Dynamics) -> None:

@@ -11,6 +11,9 @@ independently of each other.
     close  = open + floor(open * r + v)                       v uniform on (0, 1): unbiased rounding to ticks
     u_next = d * u + sqrt(1 - d^2) * clip(e)                  d = 2^(-1 / half-life): variance 1 at every strength
 
+w is above 0 in London and New York (moves go on) and below 0 otherwise (they reverse), so that a rule that follows
+trends at all hours finds little of it.
+
 u depends on past bars alone: who knows sigma gets e = r / sigma - strength * rho * w * u from each close in turn. An
 outage is a halt: no bar, no move, and the price, u and the regime stand still.
 

@@ -14,11 +14,18 @@ from feeds import injection, synthetic
 from feeds.market import BUILTIN, SESSIONS, Signal
 
 INTERVAL = 300_000_000_000
+HOUR = 3_600_000_000_000
 RECORDED = np.concatenate(list(synthetic.market(BUILTIN, days=30, seed=13, strength=0.0)))
 
 
 def inject(bars: np.ndarray, strength: float = 1.0) -> np.ndarray:
     return injection.inject(injection.new_state(3), bars, interval_ns=INTERVAL, strength=strength)
+
+
+def weight(ts: int) -> float:
+    """The multiplier of the planted drift in the session that holds at ``ts``."""
+    hour = ts // HOUR % 24
+    return next(s.signal_ppm for s in SESSIONS if s.start <= hour < s.end) / 1e6
 
 
 def slow(bars: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
@@ -27,10 +34,9 @@ def slow(bars: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
     decay = 2 ** (-1 / signal.half_life_bars)
     u, variance, m, out, known = 0.0, 0.0, 1.0, bars.copy(), np.zeros(len(bars))
     for row, bar in enumerate(bars):
-        hour = (int(bar["ts_event"]) - INTERVAL) // 3_600_000_000_000 % 24
-        weight = next(s.signal_ppm for s in SESSIONS if s.start <= hour < s.end) / 1e6
         sigma = math.sqrt(variance)
-        drift = strength * signal.correlation_ppm / 1e6 * weight * sigma * u if row > injection.WARMUP_BARS else 0.0
+        planted = strength * signal.correlation_ppm / 1e6 * weight(int(bar["ts_event"]) - INTERVAL)
+        drift = planted * sigma * u if row > injection.WARMUP_BARS else 0.0
         after = m * (1 + drift)
         opened, closed = round(bar["open"] * m), round(bar["close"] * after)
         middle = (m + after) / 2
@@ -121,8 +127,9 @@ def test_planted_signal_predicts_the_new_returns_only() -> None:
         _, known = slow(of(recorded, instrument), 0.0)
         for name, bars in (("recorded", recorded), ("planted", planted)):
             close = of(bars, instrument)["close"]
+            drift = known * np.array([weight(int(ts)) for ts in of(bars, instrument)["ts_event"]])
             move = (close[3:] - close[:-3])[300:]
-            hits[name].append(((move > 0) == (known[:-3][300:] > 0))[move != 0])
+            hits[name].append(((move > 0) == (drift[:-3][300:] > 0))[move != 0])
     assert 0.54 < np.concatenate(hits["planted"]).mean() < 0.57
     assert 0.49 < np.concatenate(hits["recorded"]).mean() < 0.51
 
@@ -132,6 +139,6 @@ def test_impossible_strengths_and_prices_are_refused() -> None:
         inject(RECORDED, -1.0)
     falling = of(RECORDED, 0)[:1_500].copy()
     for name in ("open", "high", "low", "close"):
-        falling[name] = 2_000 - np.arange(1_500)
+        falling[name] = 1_650 - np.arange(1_500)
     with pytest.raises(BadInput, match="100 allowed"):
         inject(falling, 4.0)

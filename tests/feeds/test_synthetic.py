@@ -122,7 +122,7 @@ def reference(symbol: str, days: int, seed: int, strength: float) -> list[tuple[
             sigma = motion.sigma_ppm / 1e6 * volatility * dynamics.regimes[regime].volatility_ppm / 1e6
             jump = 6.0 if draw["jump"] < 0.001 else 1.0
             e = max(-12.0, min(12.0, draw["normal"] * jump))
-            drift = strength * 0.11 * hours.signal_ppm / 1e6 * signal
+            drift = strength * 0.105 * hours.signal_ppm / 1e6 * signal
             opened, move = close, math.floor(close * (sigma * (e + drift)) + draw["rounding"])
             close = opened + move
             spread = (sigma * opened) ** 2
@@ -329,17 +329,20 @@ def test_oracle_edge_is_the_conditional_mean() -> None:
 def test_signal_is_visible_in_past_bars_alone() -> None:
     """A recursion over past closes, standardised by their own past volatility, finds most of what the oracle knows."""
     bars = bars_of(days=200, seed=7)
+    sessions = BUILTIN.dynamics.sessions
     direction = np.zeros(len(bars))
     for instrument in range(3):
         rows = np.flatnonzero(bars["instrument"] == instrument)
-        signal, variance, last = 0.0, 4e-6, int(bars["open"][rows[0]])
+        signal, weight, variance, last = 0.0, 0.0, 4e-6, int(bars["open"][rows[0]])
         for row in rows:
             rate = int(bars["close"][row]) / last - 1
             last = int(bars["close"][row])
-            surprise = max(-3.0, min(3.0, rate / math.sqrt(variance) - 0.11 * signal))
+            surprise = max(-3.0, min(3.0, rate / math.sqrt(variance) - 0.105 * weight * signal))
             signal = 2 ** (-1 / 24) * signal + 0.2367 * surprise
             variance += 0.02 * (rate * rate - variance)
-            direction[row] = signal
+            hour = int(bars["ts_event"][row]) // 3_600_000_000_000 % 24
+            weight = next(hours.signal_ppm for hours in sessions if hours.start <= hour < hours.end) / 1e6
+            direction[row] = weight * signal
     assert accuracy(bars, direction) > 0.54
 
 
