@@ -41,7 +41,7 @@ paper: $(READY) ## Trade the promoted bundle on paper over its last test fold, t
 
 .PHONY: test
 test: $(READY) ## The whole test suite
-	pytest -n 2 --dist worksteal
+	pytest -n 2 --dist loadgroup
 
 .PHONY: lint
 lint: $(READY) ## Format, lint, types, layers
@@ -56,6 +56,7 @@ bench: $(READY) ## Benchmarks: core, features, model step, pipeline
 
 .PHONY: ui
 ui: $(READY) ## MLflow on http://127.0.0.1:5000
+	@echo "open http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&compareRunsMode=CHART"
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
 
 .PHONY: rollback-model

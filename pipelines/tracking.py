@@ -97,6 +97,8 @@ def log_backtest(settings: Params, metrics: dict[str, Any], files: Iterable[Path
     store.add_metrics(parent, values)
     store.add_artifacts(parent, files)
 
+_MODEL_TRAINING: Final = {"mlflow.experimentKind": "custom_model_development"}  # or the UI opens on language models
+
 
 def run_key(settings: Params, artifacts: Path) -> str:
     """What names a parent run: a hash over the parameters (worker count excluded) and the market tape."""
@@ -129,7 +131,8 @@ def _experiment(client: Any) -> str:
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is not None:
         return str(found.experiment_id)
-    return str(client.create_experiment(EXPERIMENT, artifact_location=Path(ARTIFACT_FOLDER).resolve().as_uri()))
+    location = Path(ARTIFACT_FOLDER).resolve().as_uri()
+    return str(client.create_experiment(EXPERIMENT, artifact_location=location, tags=_MODEL_TRAINING))
 
 
 @dataclass(frozen=True, slots=True)
