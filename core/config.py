@@ -36,10 +36,8 @@ def build(trading: Trading, instruments: Sequence[Instrument]) -> np.ndarray:
 
     Raises BadConfig naming the key, its value and the limit for anything impossible or contradictory.
     """
+    check(trading)
     _check_instruments(trading, instruments)
-    _check_strategy(trading.strategy)
-    _check_risk(trading.risk)
-    _check_execution(trading.execution)
     config = np.zeros(1, CONFIG)
     row = config[0]
     row["n_instruments"] = len(instruments)
@@ -54,6 +52,16 @@ def build(trading: Trading, instruments: Sequence[Instrument]) -> np.ndarray:
         _fill_market(market, instrument, trading, int(row["equity_max"]))
     row["key"] = int.from_bytes(hashlib.sha256(config.tobytes()).digest()[:8], "little") >> 2
     return config
+
+
+def check(trading: Trading) -> None:
+    """Everything about ``trading`` that can be judged without knowing the market; ``build`` asks it too.
+
+    Raises BadConfig as ``build`` does.
+    """
+    _check_strategy(trading.strategy)
+    _check_risk(trading.risk)
+    _check_execution(trading.execution)
 
 
 def _cash(trading: Trading, instrument: Instrument) -> tuple[int, int]:

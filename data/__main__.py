@@ -3,10 +3,8 @@
 Exit codes: 0 ok, 30 bad input, 31 bad tape, 70 broken invariant.
 """
 
-import functools
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,10 +12,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from core.errors import PortcullisError
 from data import catalog
 from data.store import iso
 from feeds.tape import Tape
+from models import command
 
 app = typer.Typer(help="Look at ingested market data.", no_args_is_help=True, add_completion=False)
 Folder = Annotated[Path, typer.Option(help="The folder that ingest wrote.")]
@@ -26,29 +24,13 @@ FOLDER = Path("artifacts/data")
 WIDTH = 160  # of a table that goes to a file or a pipe
 
 
-def _fails(command: Callable[..., None]) -> Callable[..., None]:
-    """End with the error's own exit code and its message on standard error."""
-
-    @functools.wraps(command)
-    def wrapped(*arguments: Any, **options: Any) -> None:
-        try:
-            command(*arguments, **options)
-        except PortcullisError as error:
-            Console(stderr=True).print(str(error), style="red", soft_wrap=True)
-            raise typer.Exit(error.exit_code) from None
-
-    return wrapped
-
-
 @app.command("ls")
-@_fails
 def list_files(folder: Folder = FOLDER, as_json: Json = False) -> None:
     """List the files with their rows and sizes."""
     _show(catalog.files(folder), as_json)
 
 
 @app.command()
-@_fails
 def describe(
     folder: Folder = FOLDER,
     days: Annotated[bool, typer.Option(help="One row per day with missing bars.")] = False,
@@ -60,7 +42,6 @@ def describe(
 
 
 @app.command()
-@_fails
 def check(folder: Folder = FOLDER, as_json: Json = False) -> None:
     """Verify the tape's hash, every bar's schema and that tape and Parquet agree; count the findings."""
     found = json.loads((folder / "summary.json").read_text()) if (folder / "summary.json").is_file() else {}
@@ -68,7 +49,6 @@ def check(folder: Folder = FOLDER, as_json: Json = False) -> None:
 
 
 @app.command()
-@_fails
 def plot(folder: Folder = FOLDER, out: Path = Path("artifacts/completeness.html")) -> None:
     """Draw completeness per instrument and day as an HTML page."""
     catalog.plot(folder, out)
@@ -76,7 +56,6 @@ def plot(folder: Folder = FOLDER, out: Path = Path("artifacts/completeness.html"
 
 
 @app.command()
-@_fails
 def tape(path: Annotated[Path, typer.Argument()] = FOLDER / "market.tape", as_json: Json = False) -> None:
     """Verify a tape and print its head."""
     opened = Tape.open(path)
@@ -111,4 +90,4 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    command.run(app)

@@ -7,6 +7,7 @@ from core.errors import BadConfig
 from core.settings import Section
 
 STRENGTH_MAX = 4
+DAYS_MAX = 36_525  # a hundred years: int64 ns reach three times as far from 1970
 
 
 class DataParams(Section, frozen=True, kw_only=True):
@@ -25,8 +26,9 @@ class DataParams(Section, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.interval_minutes < 1 or 1440 % self.interval_minutes:
             raise BadConfig(f"data.interval_minutes is {self.interval_minutes}; it must divide a day (1440)")
-        if self.days < 0 or self.holdout < 0:
-            raise BadConfig(f"data.days is {self.days}, data.holdout {self.holdout}; neither may be negative")
+        for name in ("days", "holdout"):
+            if not 0 <= getattr(self, name) <= DAYS_MAX:
+                raise BadConfig(f"data.{name} is {getattr(self, name)}; it must lie in [0, {DAYS_MAX}]")
         if self.days and self.holdout >= self.days:
             raise BadConfig(
                 f"data.holdout is {self.holdout} of data.days {self.days}; nothing would be left to train on"

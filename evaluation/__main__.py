@@ -1,18 +1,16 @@
 """``python -m evaluation``: trade any tape without DVC, or draw a tearsheet again."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import numpy as np
 import typer
-import yaml
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from core.errors import BadConfig, BadInput, PortcullisError
+from core.errors import BadConfig, BadInput
+from core.plain_yaml import parse_yaml
 from core.records import BAR
 from core.settings import Strategy, Trading, parse
 from evaluation import report as tearsheet
@@ -23,6 +21,7 @@ from evaluation.session import Played, play, with_rule
 from evaluation.summary import LINES, summarise
 from features.spec import FeatureParams, bar_spec
 from feeds.tape import Tape
+from models import command
 from models.atomic import write_atomic
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
@@ -88,10 +87,10 @@ def report(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise BadConfig(f"{path}: {error}; give --params") from None
-    return data
+        data = parse_yaml(path.read_bytes(), where=str(path))
+    except OSError as error:
+        raise BadConfig(f"{path}: {error.strerror}; give --params") from None
+    return parse(dict[str, Any], data, where=str(path))
 
 
 def _trading(settings: dict[str, Any], path: Path, kind: str | None) -> Trading:
@@ -128,14 +127,5 @@ def _show(summary: dict[str, Any], title: str) -> None:
     Console().print(table)
 
 
-def main() -> None:
-    """Run the command line; exit with the code of the error's kind."""
-    try:
-        app()
-    except PortcullisError as error:
-        _ERRORS.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
-
-
 if __name__ == "__main__":
-    main()
+    command.run(app)

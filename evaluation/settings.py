@@ -1,9 +1,13 @@
 """The ``evaluation:`` section of ``params.yaml``: how sure a score must be and how that is computed."""
 
 from decimal import Decimal, InvalidOperation
+from typing import Final
 
 from core.errors import BadConfig
 from core.settings import Section
+
+DRAWS_MIN: Final = 100  # fewer give no quantile
+DRAWS_MAX: Final = 1_000_000  # more only cost memory
 
 
 class EvaluationParams(Section, frozen=True, kw_only=True):
@@ -18,15 +22,16 @@ class EvaluationParams(Section, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         try:
-            confidence = Decimal(self.confidence)
-        except InvalidOperation:
-            raise BadConfig(f"evaluation.confidence is {self.confidence!r}; write a decimal such as '0.95'") from None
-        if not Decimal("0.5") <= confidence < 1:
-            raise BadConfig(f"evaluation.confidence is {self.confidence}; it must lie in [0.5, 1)")
-        if self.bootstrap_draws < 100:
-            raise BadConfig(f"evaluation.bootstrap_draws is {self.bootstrap_draws}; at least 100 give a quantile")
-        if self.bootstrap_block_days < 1:
-            raise BadConfig(f"evaluation.bootstrap_block_days is {self.bootstrap_block_days}; at least 1")
+            valid = Decimal("0.5") <= Decimal(self.confidence) < 1
+        except InvalidOperation:  # also what comparing with NaN raises
+            valid = False
+        if not valid:
+            raise BadConfig(
+                f"evaluation.confidence is {self.confidence!r}; write a decimal in [0.5, 1), such as '0.95'"
+            )
+        for name, low, high in (("bootstrap_draws", DRAWS_MIN, DRAWS_MAX), ("bootstrap_block_days", 1, 365)):
+            if not low <= getattr(self, name) <= high:
+                raise BadConfig(f"evaluation.{name} is {getattr(self, name)}; it must lie in [{low}, {high}]")
 
     @property
     def confidence_level(self) -> float:

@@ -5,7 +5,6 @@ Exit codes: 0 PASS or done, 10 FAIL, 20 INSUFFICIENT, 30 bad input or an unmeasu
 """
 
 import json
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,6 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from core.errors import PortcullisError
 from core.settings import as_json
 from gates import explain as words
 from gates import keys
@@ -24,6 +22,7 @@ from gates.promote import rollback as roll_back
 from gates.schema import BAR_MODEL
 from gates.state import read_state
 from gates.workspace import Workspace, open_case
+from models import command
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Judge, promote and roll back models.")
 key_app = typer.Typer(no_args_is_help=True, help="Signing keys: outside the checkout, never printed.")
@@ -134,15 +133,6 @@ def create(
     typer.echo(f"{path}: made, mode 0600 (trust: {'release' if release else 'dev'})")
 
 
-def main() -> None:
-    """Entry point: an expected error is one line and its exit code."""
-    try:
-        app()
-    except PortcullisError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-
-
 def _report(result: Result, as_json_: bool) -> None:
     if as_json_:
         verdict = verdict_json(result.verdict) if result.verdict else None
@@ -166,4 +156,4 @@ def _now() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(app)

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
-
 from core.canonical import sha256_hex
 from core.errors import BadConfig
+from core.plain_yaml import parse_yaml
 from core.settings import Section, parse
 
 BAR_MODEL: Final = "bar_model"
@@ -96,10 +95,9 @@ def load_gates(path: Path | str) -> GateFile:
     """Parse ``path``. Raises BadConfig naming the file and the key for anything unknown, missing, doubled or odd."""
     try:
         data = Path(path).read_bytes()
-        fields = yaml.load(data, _UniqueKeys)
-    except (OSError, yaml.YAMLError, BadConfig) as error:
-        raise BadConfig(f"{path}: {error}") from None
-    document = parse(_Document, fields, where=str(path))
+    except OSError as error:
+        raise BadConfig(f"{path}: {error.strerror}; restore it with git") from None
+    document = parse(_Document, parse_yaml(data, where=str(path)), where=str(path))
     if set(document.gates) != set(FIXED_KEYS):
         raise BadConfig(f"{path}: gates: {', '.join(sorted(set(document.gates) ^ set(FIXED_KEYS)))} unknown or missing")
     if document.actions_on_fail != ACTIONS_ON_FAIL:
@@ -157,15 +155,3 @@ def _gate(where: str, name: str, value: Any) -> Gate:
         exclusive=long.exclusive,
         why=long.why.strip(),
     )
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """A SafeLoader that refuses the second of two equal keys; PyYAML would let it win in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
-                raise BadConfig(f"line {key.start_mark.line + 1}: the key {key.value!r} is given twice; keep one")
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)

@@ -5,21 +5,19 @@ Reads ``artifacts/calibrated``, ``artifacts/features`` and the market tape; writ
 """
 
 import json
-import shutil
-import sys
 from pathlib import Path
 from typing import Any, Final
 
-import typer
-
-from core.errors import BadInput, PortcullisError
+from core.errors import BadInput
 from evaluation import report, results
 from evaluation.backtest import FoldSource, run_fold
 from evaluation.metrics import measure, with_rehearsal
 from evaluation.rehearsal import rehearse
 from feeds.tape import Tape
+from models import command
 from models.atomic import write_atomic
 from models.bundle import load_bundle
+from models.output import output_folder, verify_output
 from pipelines import params, tracking
 from training.pool import run_tasks
 
@@ -31,20 +29,22 @@ def backtest(settings: params.Params, artifacts: Path) -> dict[str, Any]:
 
     Raises BadInput for missing inputs or inputs that do not belong together.
     """
-    calibrated, out = artifacts / "calibrated", artifacts / "backtest"
-    market = Tape.open(artifacts / "data/market.tape")  # verified once here; workers then map it unread
+    calibrated, features = artifacts / "calibrated", artifacts / "features"
+    market = Tape.open(artifacts / "data/market.tape")  # all verified once here; workers then map them unread
+    verify_output(features, stage="featurize")
+    verify_output(calibrated, stage="calibrate")
     parity = read_parity(calibrated / "metrics.json")
     folders = [calibrated / f"fold_{index}" for index in range(len(list(calibrated.glob("fold_*"))))]
     if not folders:
         raise BadInput(f"{calibrated}: no fold; make them with `dvc repro calibrate`")
-    shutil.rmtree(out, ignore_errors=True)
-    sources = [FoldSource(folder, market.path, artifacts / "features", out / folder.name) for folder in folders]
-    folds = run_tasks(run_fold, sources, steps=1, workers=settings.workers, title="backtest")
-    metrics = with_rehearsal(measure(folds, settings.evaluation, settings.seed, parity), rehearse(folders[-1]))
-    metrics["bundle_id"] = load_bundle(folders[-1]).id  # the candidate is the last fold's bundle
-    results.write_tables(out, folds, [item.symbol for item in market.instruments])
-    results.write_json(out / "metrics.json", metrics)
-    write_atomic(out / "report.html", report.render(*results.read(out), None).encode())
+    with output_folder(artifacts / "backtest") as out:
+        sources = [FoldSource(folder, market.path, features, out / folder.name) for folder in folders]
+        folds = run_tasks(run_fold, sources, steps=1, workers=settings.workers, title="backtest")
+        metrics = with_rehearsal(measure(folds, settings.evaluation, settings.seed, parity), rehearse(folders[-1]))
+        metrics["bundle_id"] = load_bundle(folders[-1]).id  # the candidate is the last fold's bundle
+        results.write_tables(out, folds, [item.symbol for item in market.instruments])
+        results.write_json(out / "metrics.json", metrics)
+        write_atomic(out / "report.html", report.render(*results.read(out), None).encode())
     return metrics
 
 
@@ -58,15 +58,11 @@ def read_parity(path: Path) -> float:
 
 def main() -> None:
     """Run the stage with ``params.yaml``; results first, tracking after."""
-    try:
-        settings = params.load()
-        metrics = backtest(settings, ARTIFACTS)
-    except PortcullisError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+    settings = params.load()
+    metrics = backtest(settings, ARTIFACTS)
     files = [ARTIFACTS / "backtest/metrics.json", ARTIFACTS / "backtest/report.html"]
     tracking.log_backtest(settings, metrics["metrics"], files, ARTIFACTS)
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

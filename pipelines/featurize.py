@@ -5,7 +5,6 @@ of the tape, and ``spec.json``. The tape is read in chunks and the arrays are wr
 does not grow with the history.
 """
 
-import shutil
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +16,8 @@ from core.records import BAR, Kind
 from features import bars as kernel
 from features.spec import FeatureParams, FeatureSpec, bar_spec
 from feeds.tape import Tape
+from models import command
+from models.output import output_folder
 from pipelines import params
 from training import labels
 from training.labels import LabelParams
@@ -36,16 +37,9 @@ def featurize(
     spec = bar_spec(features, tape.interval_ns, label.horizon_ns)
     document = {"features": spec.as_json(), "features_hash": spec.hash, "label": label.as_json()}
     document |= {"label_hash": label.hash, "tape_id": tape.tape_id}
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        _fill(tape, partial, spec, label, chunk_rows)
-        (partial / "spec.json").write_bytes(canonical_json(document))
-        shutil.rmtree(out, ignore_errors=True)
-        partial.replace(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with output_folder(out) as folder:
+        _fill(tape, folder, spec, label, chunk_rows)
+        (folder / "spec.json").write_bytes(canonical_json(document))
 
 
 def _fill(tape: Tape, folder: Path, spec: FeatureSpec, label: LabelParams, chunk_rows: int) -> None:
@@ -90,4 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -3,18 +3,17 @@ only a metric that a gate needs and no stage measured ends in an error (exit 30)
 """
 
 import json
-import sys
 from pathlib import Path
 
-import typer
-
-from core.errors import BadInput, PortcullisError
+from core.errors import BadInput
 from evaluation import report, results
 from gates.explain import markdown, print_table
 from gates.judge import Outcome, Verdict, as_json
 from gates.trials import record_trial
 from gates.workspace import Workspace, open_case
+from models import command
 from models.atomic import write_atomic
+from models.output import verify_output
 
 
 def judge_candidate(work: Workspace) -> Verdict:
@@ -46,16 +45,13 @@ def render_report(work: Workspace) -> Path:
 def main() -> None:
     """Run the stage in the current folder."""
     work = Workspace(Path())
-    try:
-        verdict = judge_candidate(work)
-        render_report(work)
-        print_table(verdict)
-        if verdict.outcome is Outcome.ERROR:
-            raise BadInput(f"{work.metrics}: {'; '.join(verdict.obstacles())}")
-    except PortcullisError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+    verify_output(work.metrics.parent, stage="backtest")
+    verdict = judge_candidate(work)
+    render_report(work)
+    print_table(verdict)
+    if verdict.outcome is Outcome.ERROR:
+        raise BadInput(f"{work.metrics}: {'; '.join(verdict.obstacles())}")
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -1,21 +1,20 @@
 """Stage ``ingest``: read, judge and clean market data; write Parquet for people and one tape for machines.
 
 ``python -m pipelines.ingest`` reads ``params.yaml`` (seed, data, execution.feed_latency_ns) and writes
-``artifacts/data`` and ``artifacts/holdout``. It works beside them and swaps at the end: a failure changes nothing.
+``artifacts/data`` and ``artifacts/holdout``. Both appear at the end: a failure changes nothing.
 """
 
-import shutil
-import sys
 from pathlib import Path
 
-from core.errors import BadConfig, PortcullisError
+from core.errors import BadConfig
 from data.build import build
 from data.sources import open_source
 from feeds import market
+from models import command
+from models.output import output_folder
 from pipelines import params as parameters
 
 ARTIFACTS = Path("artifacts")
-OUTPUTS = ("data", "holdout")
 
 
 def ingest(params: parameters.Params, artifacts: Path) -> None:
@@ -23,25 +22,16 @@ def ingest(params: parameters.Params, artifacts: Path) -> None:
     where = params.data.market
     listed = market.from_yaml(_read(Path(where)), where=where).select(params.data.symbols)
     source = open_source(params.data, listed, params.seed)
-    work = artifacts / ".ingest"
-    shutil.rmtree(work, ignore_errors=True)
-    for name in OUTPUTS:
-        (work / name).mkdir(parents=True)
-    try:
+    with output_folder(artifacts / "holdout") as holdout, output_folder(artifacts / "data") as out:
         build(
             source,
             listed,
             params.data,
             seed=params.seed,
             feed_latency_ns=params.execution.feed_latency_ns,
-            out=work / "data",
-            holdout=work / "holdout",
+            out=out,
+            holdout=holdout,
         )
-        for name in OUTPUTS:
-            shutil.rmtree(artifacts / name, ignore_errors=True)
-            (work / name).rename(artifacts / name)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _read(path: Path) -> str:
@@ -51,15 +41,10 @@ def _read(path: Path) -> str:
         raise BadConfig(f"data.market: {path} cannot be read ({error}); run from the repository's root") from None
 
 
-def main() -> int:
-    """Run the stage; returns its exit code."""
-    try:
-        ingest(parameters.load(), ARTIFACTS)
-    except PortcullisError as error:
-        sys.stderr.write(f"ingest: {error}\n")
-        return error.exit_code
-    return 0
+def main() -> None:
+    """Run the stage with ``params.yaml``."""
+    ingest(parameters.load(), ARTIFACTS)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

@@ -1,19 +1,12 @@
-"""``params.yaml``, parsed once into frozen typed sections. Every stage takes its own section from here.
+"""``params.yaml``, parsed once into frozen typed sections. Every stage takes its own section from here."""
 
-YAML guesses types: ``010`` is eight, ``1:30`` is ninety, ``1_000`` is a thousand, ``no`` is false and of two equal
-keys the last one wins. In a file that sets risk limits each of these is a mistake, so the loader knows plain decimal
-numbers, ``true``, ``false`` and ``null`` only, takes everything else as text (which the typed sections then refuse)
-and refuses duplicate keys.
-"""
-
-import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from core import config
 from core.canonical import hash_json
 from core.errors import BadConfig
+from core.plain_yaml import parse_yaml
 from core.settings import Account, Execution, Risk, Section, Strategy, Trading, as_json, parse
 from data.settings import DataParams
 from evaluation.settings import EvaluationParams
@@ -45,6 +38,7 @@ class Params(Section, frozen=True, kw_only=True):
             raise BadConfig(f"seed is {self.seed}; it must lie in [0, 2^63)")
         if not 1 <= self.workers <= 1_024:
             raise BadConfig(f"workers is {self.workers}; it must lie in [1, 1024]")
+        config.check(self.trading)  # here, or the backtest would find out after hours of training
 
     @property
     def trading(self) -> Trading:
@@ -65,33 +59,7 @@ def load(path: Path | str = "params.yaml") -> Params:
 def read_yaml(path: Path | str) -> Any:
     """``path`` as plain data. Raises BadConfig for a missing file, broken YAML or a duplicate key."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadConfig(f"{path}: cannot be read ({error}); run from the repository's root") from None
-    try:
-        return yaml.load(text, _StrictLoader)
-    except (yaml.YAMLError, BadConfig) as error:
-        raise BadConfig(f"{path}: {error}") from None
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """A SafeLoader that knows fewer scalars and refuses duplicate keys."""
-
-    yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own way to declare them
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
-                raise BadConfig(f"line {key.start_mark.line + 1}: the key {key.value!r} is given twice; keep one")
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
-for _tag, _pattern, _first in (
-    ("null", r"null|~|", ["n", "~", ""]),
-    ("bool", r"true|false", list("tf")),
-    ("int", r"-?(0|[1-9][0-9]*)", list("-0123456789")),
-    ("float", r"-?(0|[1-9][0-9]*)\.[0-9]+", list("-0123456789")),
-):
-    _StrictLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
+        text = Path(path).read_bytes()
+    except OSError as error:
+        raise BadConfig(f"{path}: cannot be read ({error.strerror}); run from the repository's root") from None
+    return parse_yaml(text, where=str(path))

@@ -97,6 +97,7 @@ def log_backtest(settings: Params, metrics: dict[str, Any], files: Iterable[Path
     store.add_metrics(parent, values)
     store.add_artifacts(parent, files)
 
+
 _MODEL_TRAINING: Final = {"mlflow.experimentKind": "custom_model_development"}  # or the UI opens on language models
 
 

@@ -5,15 +5,15 @@ Reads the market tape and ``artifacts/features``; writes ``artifacts/folds``: ``
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any, Final
 
-from core.errors import PortcullisError
 from core.settings import as_json
 from features.spec import spec_from_json
 from feeds.tape import Tape
+from models import command
 from models.manifest import Fold
+from models.output import output_folder, verify_output
 from pipelines import params, tracking
 from training import weights
 from training.dataset import open_dataset, read_spec
@@ -30,18 +30,20 @@ def train(settings: params.Params, artifacts: Path) -> tuple[list[Fold], list[Fo
     Raises BadInput if features and tape do not belong together or the history is too short.
     """
     tape, features = artifacts / "data" / "market.tape", artifacts / "features"
-    Tape.open(tape)  # verified once here; workers then map it unread
+    Tape.open(tape)  # both verified once here; workers then map them unread
+    made_from = verify_output(features, stage="featurize")
     data = open_dataset(tape, features)
     warmup_ns = spec_from_json(read_spec(features)["features"]).warmup_ns
     folds = walk_forward(data.ts_event, data.label_known_at, settings.splits, warmup_ns)
     tasks = [FoldTask(fold, tape, features, settings.model, settings.training, settings.seed) for fold in folds]
     fits = run_tasks(fit_fold, tasks, steps=settings.training.epochs, workers=settings.workers, title="train")
-    write_folds(artifacts / "folds", folds, fits)
+    with output_folder(artifacts / "folds") as out:
+        write_folds(out, folds, fits, made_from)
     return folds, fits
 
 
-def write_folds(out: Path, folds: list[Fold], fits: list[FoldFit]) -> None:
-    """Write weights, bounds and curves of every fold into ``out``."""
+def write_folds(out: Path, folds: list[Fold], fits: list[FoldFit], made_from: str) -> None:
+    """Write weights, bounds and curves of every fold into ``out``; ``made_from`` is the id of the features."""
     for fit in fits:
         weights.save(out / f"fold_{fit.index}" / "lstm.npz", fit.network)
         weights.save(out / f"fold_{fit.index}" / "logistic.npz", fit.logistic)
@@ -49,7 +51,7 @@ def write_folds(out: Path, folds: list[Fold], fits: list[FoldFit]) -> None:
         as_json(fold) | {"rows": fit.counts, "climatology": fit.climatology}
         for fold, fit in zip(folds, fits, strict=True)
     ]
-    _write(out / "folds.json", {"version": 1, "folds": bounds})
+    _write(out / "folds.json", {"version": 1, "features": made_from, "folds": bounds})
     _write(out / "history.json", {"version": 1, "folds": [{"fold": fit.index, "curves": fit.curves} for fit in fits]})
 
 
@@ -57,17 +59,12 @@ def _write(path: Path, document: dict[str, Any]) -> None:
     path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
 
 
-def main() -> int:
-    """Run the stage with ``params.yaml``, results first, tracking after; returns its exit code."""
-    try:
-        settings = params.load()
-        folds, fits = train(settings, ARTIFACTS)
-    except PortcullisError as error:
-        sys.stderr.write(f"train: {error}\n")
-        return error.exit_code
+def main() -> None:
+    """Run the stage with ``params.yaml``; results first, tracking after."""
+    settings = params.load()
+    folds, fits = train(settings, ARTIFACTS)
     tracking.log_training(settings, folds, fits, ARTIFACTS)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

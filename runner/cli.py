@@ -6,7 +6,6 @@ parity false, 51 ledger broken, 70 broken invariant, 130 stopped by the operator
 
 import json
 import sys
-import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,8 +15,9 @@ import typer
 from rich.progress import track
 
 from core.canonical import hash_json
-from core.errors import BadInput, BrokenInvariant, PortcullisError
+from core.errors import BadInput
 from core.settings import as_json
+from models import command
 from models.lineage import program
 from models.statement import verify_bundle
 from runner import show
@@ -32,7 +32,6 @@ from runner.settings import changed_keys, load_trading
 from runner.verdict import judge
 
 _PARITY_FALSE: Final = 50
-_INTERRUPTED: Final = 130
 
 app = typer.Typer(
     help="Trade a promoted bundle on paper, and prove afterwards what happened.\n\n"
@@ -121,7 +120,7 @@ def paper(
         found = play(plan, statement, folder, target, pacer, follow)
     except KeyboardInterrupt:
         show.console(stderr=True).print(f"stopped; the same command continues the run {target.name}", style="yellow")
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(command.INTERRUPTED) from None
     _print(as_data, found, show.summary_table(found))
 
 
@@ -269,17 +268,7 @@ def _print_json(data: Any) -> None:
 
 def main() -> None:
     """The entry point of the ``runner`` script: errors become one line on stderr and their exit code."""
-    try:
-        app()
-    except BrokenInvariant as failure:
-        traceback.print_exc()
-        raise SystemExit(failure.exit_code) from None
-    except PortcullisError as failure:
-        show.error(str(failure))
-        raise SystemExit(failure.exit_code) from None
-    except OSError as failure:
-        show.error(f"{failure.filename or 'input/output'}: {failure.strerror or failure}")
-        raise SystemExit(BadInput.exit_code) from None
+    command.run(app)
 
 
 if __name__ == "__main__":

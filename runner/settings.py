@@ -12,9 +12,8 @@ place that shows the configuration says so.
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from core.errors import BadConfig
+from core.plain_yaml import parse_yaml
 from core.settings import Trading, as_json, parse
 
 
@@ -26,11 +25,9 @@ def load_trading(path: Path | None, judged: Trading) -> Trading:
     if path is None:
         return judged
     try:
-        changes = yaml.load(path.read_text(), _UniqueKeys)
+        changes = parse_yaml(path.read_bytes(), where=str(path))
     except OSError as error:
-        raise BadConfig(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadConfig(f"{path}: not YAML: {error}") from None
+        raise BadConfig(f"{path}: {error.strerror}; name a readable file with --config") from None
     if not isinstance(changes, dict):
         raise BadConfig(f"{path}: sections expected, such as `risk:`; found {type(changes).__name__}")
     merged = as_json(judged)
@@ -50,14 +47,3 @@ def changed_keys(judged: Trading, effective: Trading) -> dict[str, tuple[Any, An
         for key, value in values.items()
         if before[section][key] != value
     }
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice: YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep=deep)

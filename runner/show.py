@@ -15,11 +15,6 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, soft_wrap=True, highlight=False)
 
 
-def error(message: str) -> None:
-    """One line on stderr."""
-    console(stderr=True).print(f"error: {message}", style="red", markup=False)
-
-
 def time_text(ts_ns: int) -> str:
     """A UTC time to the second."""
     return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")

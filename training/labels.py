@@ -19,6 +19,7 @@ DOWN: Final = 0
 FLAT: Final = 1
 UP: Final = 2
 NULL: Final = -128  # no label
+HORIZON_MINUTES_MAX: Final = 30 * 1_440
 NEVER_NS: Final = 2**63 - 1  # known_at of a row without a label
 
 _MINUTE_NS: Final = 60_000_000_000
@@ -32,8 +33,10 @@ class LabelParams(Section, frozen=True, kw_only=True):
     dead_zone_sigma: str = "0.25"  # a return within +- this many sigma is FLAT
 
     def __post_init__(self) -> None:
-        if self.horizon_minutes <= 0:
-            raise BadConfig(f"labels.horizon_minutes is {self.horizon_minutes}; it must be above 0")
+        if not 0 < self.horizon_minutes <= HORIZON_MINUTES_MAX:
+            raise BadConfig(
+                f"labels.horizon_minutes is {self.horizon_minutes}; it must lie in [1, {HORIZON_MINUTES_MAX}]"
+            )
         try:
             valid = 0 <= Decimal(self.dead_zone_sigma) <= 10
         except InvalidOperation:

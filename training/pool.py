@@ -3,11 +3,14 @@
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from queue import Empty
 from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from core.errors import BadInput
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -22,7 +25,7 @@ def run_tasks(
     """``[function(task, report) for task in tasks]`` on ``workers`` processes, in the order of ``tasks``.
 
     ``steps`` is how often each task calls ``report``. The first exception of a task is raised here and cancels the
-    tasks not yet begun.
+    tasks not yet begun. Raises BadInput if a worker was killed, for which memory is the usual reason.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -39,6 +42,11 @@ def run_tasks(
             futures = [pool.submit(_run, function, task) for task in tasks]
             try:
                 _follow(futures, queue, lambda: progress.advance(bar))
+            except BrokenProcessPool:
+                raise BadInput(
+                    f"{title}: a worker process was killed, probably for memory; lower workers (now {workers}) or the "
+                    "size of the task"
+                ) from None
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise

@@ -1,5 +1,6 @@
 """The ``model:`` and ``training:`` sections of ``params.yaml``. Fractions are decimal strings: params have one hash."""
 
+import math
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
@@ -51,12 +52,12 @@ class TrainingParams(Section, frozen=True, kw_only=True):
         """The decimal string ``name`` as a float. Raises BadConfig if it is not a finite decimal."""
         text = getattr(self, name)
         try:
-            value = Decimal(text)
-        except InvalidOperation:
-            value = Decimal("NaN")
-        if not value.is_finite():
+            value = float(Decimal(text))
+        except (InvalidOperation, ValueError):  # ValueError: a signalling NaN
+            value = math.nan
+        if not math.isfinite(value):
             raise BadConfig(f"training.{name} is {text!r}; write a decimal such as '0.001'")
-        return float(value)
+        return value
 
 
 def _within(name: str, value: int, low: int, high: int) -> None:

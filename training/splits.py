@@ -23,6 +23,7 @@ from models.manifest import Fold
 from training.labels import NEVER_NS
 
 DAY_NS: Final = 86_400_000_000_000
+DAYS_MAX: Final = 36_525  # a hundred years
 _MINUTE_NS: Final = 60_000_000_000
 
 
@@ -35,8 +36,9 @@ class SplitParams(Section, frozen=True, kw_only=True):
     embargo_minutes: int = 0  # on top of the purge
 
     def __post_init__(self) -> None:
-        if self.test_days <= 0:
-            raise BadConfig(f"splits.test_days is {self.test_days}; walk-forward needs tests of at least 1 day")
+        for name in ("train_days", "test_days"):
+            if not 1 <= getattr(self, name) <= DAYS_MAX:
+                raise BadConfig(f"splits.{name} is {getattr(self, name)}; it must lie in [1, {DAYS_MAX}]")
         if not 0 < self.calibrate_days < self.train_days:
             raise BadConfig(
                 f"splits.calibrate_days is {self.calibrate_days}; it must lie within 1..{self.train_days - 1}, below "

@@ -1,6 +1,7 @@
 """Named arrays on disk: ``.npz`` without pickled objects, equal arrays as equal bytes, never half-written."""
 
 import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -21,5 +22,5 @@ def load(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BadInput(f"{path}: {error}; make it with `dvc repro train`") from None

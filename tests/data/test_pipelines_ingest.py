@@ -57,9 +57,7 @@ def test_a_failure_leaves_the_last_good_outputs(tmp_path: Path, monkeypatch: pyt
     assert tree(artifacts) == before
 
 
-def test_bad_input_ends_with_its_exit_code_and_message(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_input_ends_with_its_exit_code_and_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for data, code, word in (
         ({"symbols": "[DOGE-USDT]"}, 32, "DOGE-USDT"),
         ({"source": "parquet", "path": str(tmp_path / "nowhere")}, 30, "not a folder"),
@@ -71,8 +69,9 @@ def test_bad_input_ends_with_its_exit_code_and_message(
         with monkeypatch.context() as patch:
             patch.setattr(parameters, "load", lambda data=data: params_with(tmp_path, **data))
             patch.setattr(stage, "ARTIFACTS", tmp_path / "artifacts")
-            assert stage.main() == code, data
-        assert word in capsys.readouterr().err
+            with pytest.raises(BadInput, match=word) as caught:
+                stage.main()
+            assert caught.value.exit_code == code, data
     assert tree(tmp_path / "artifacts") == {}
 
 

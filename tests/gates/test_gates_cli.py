@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from core.errors import BadInput
 from gates import __main__ as cli
 from gates.workspace import Workspace
+from models.output import seal
 from models.statement import read_trust
 from pipelines import gate
 from tests.gates.checkout import PASSING, ROOT, changed, judged, put_candidate
@@ -120,19 +122,20 @@ def test_errors_are_one_line_with_their_exit_code(work: Workspace, keys: Path) -
     assert done.returncode == 40 and "line 1" in done.stderr
 
 
-def test_the_stage_succeeds_on_any_verdict_and_writes_it(
-    here: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_stage_succeeds_on_any_verdict_and_writes_it(here: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "render_report", lambda work: None)  # the tearsheet has its own tests
     for metrics, verdict in ((PASSING, "PASS"), (FAILING, "FAIL"), (FEW, "INSUFFICIENT")):
         put_candidate(here, b"a", metrics)
+        seal(here.metrics.parent)
         gate.main()
         assert json.loads(here.verdict.read_text())["verdict"] == verdict
         assert (here.verdict.parent / "table.md").read_text().startswith(f"**{verdict} on profile bar_model")
     put_candidate(here, b"a", UNMEASURED)
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(BadInput, match=r"metrics\.json: altered: .* `dvc repro backtest`"):
         gate.main()
-    assert caught.value.code == 30 and "onnx_parity was not measured" in capsys.readouterr().err
+    seal(here.metrics.parent)
+    with pytest.raises(BadInput, match="onnx_parity was not measured"):
+        gate.main()
     assert json.loads(here.verdict.read_text())["verdict"] == "ERROR"
     assert len(list(here.trials.iterdir())) == 1
 
