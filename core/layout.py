@@ -14,6 +14,7 @@ from core.records import BAR, PREDICTION, RECORD
 INSTRUMENTS_MAX: Final = 16
 MEMORY_WORDS: Final = 256  # int64 words a strategy may keep per instrument
 RATE_SLOTS: Final = 256  # submit times kept for the rolling hour
+FILL_SLOTS: Final = 256  # executions kept per instrument, to know a fill that is delivered again
 OUTBOX_SLOTS: Final = 64  # most records one input can produce
 PRICE_TICKS_MAX: Final = 2**42  # so that price x window x window of a moving average stays inside 64 bits
 DAY_NS: Final = 86_400_000_000_000
@@ -137,12 +138,24 @@ RISK_STATE: Final = np.dtype(
     ]
 )
 
+EXECUTIONS: Final = np.dtype(
+    [
+        *_ints(
+            "booked",  # fills ever booked; index into the rings below
+            "exec_id_max",  # an id above it is new: most venues count upwards, and nothing need be searched
+        ),
+        ("order_ids", "<i8", (FILL_SLOTS,)),
+        ("exec_ids", "<i8", (FILL_SLOTS,)),
+    ]
+)
+
 STATE: Final = np.dtype(
     [
         ("account", ACCOUNT),
         ("risk", RISK_STATE),
         ("positions", POSITION, (INSTRUMENTS_MAX,)),
         ("orders", ORDER_SLOT, (INSTRUMENTS_MAX,)),  # at most one live order per instrument
+        ("executions", EXECUTIONS, (INSTRUMENTS_MAX,)),
     ]
 )
 

@@ -27,6 +27,7 @@ _AFTER: Final = {
         S.REJECTED: S.REJECTED,
     },
     S.NEW: {
+        S.NEW: S.NEW,
         S.PARTIAL: S.PARTIAL,
         S.PENDING_CANCEL: S.PENDING_CANCEL,
         S.UNKNOWN: S.UNKNOWN,
@@ -62,10 +63,11 @@ _AFTER: Final = {
         S.EXPIRED: S.EXPIRED,
         S.REJECTED: S.REJECTED,
     },
-    S.FILLED: {S.PENDING_NEW: S.PENDING_NEW},  # an ended order frees its slot for the next
-    S.CANCELED: {S.PENDING_NEW: S.PENDING_NEW},
-    S.EXPIRED: {S.PENDING_NEW: S.PENDING_NEW},
-    S.REJECTED: {S.PENDING_NEW: S.PENDING_NEW},
+    # An ended order frees its slot for the next. What is reported of it later was overtaken or is said again.
+    S.FILLED: {S.PENDING_NEW: S.PENDING_NEW, S.NEW: S.FILLED, S.PARTIAL: S.FILLED, S.FILLED: S.FILLED},
+    S.CANCELED: {S.PENDING_NEW: S.PENDING_NEW, S.NEW: S.CANCELED, S.PARTIAL: S.CANCELED, S.CANCELED: S.CANCELED},
+    S.EXPIRED: {S.PENDING_NEW: S.PENDING_NEW, S.NEW: S.EXPIRED, S.PARTIAL: S.EXPIRED, S.EXPIRED: S.EXPIRED},
+    S.REJECTED: {S.PENDING_NEW: S.PENDING_NEW, S.REJECTED: S.REJECTED},
 }
 IMPOSSIBLE: Final = -1
 AFTER: Final = np.array([[_AFTER[state].get(to, IMPOSSIBLE) for to in OrderState] for state in OrderState], np.int64)

@@ -7,11 +7,27 @@ import numpy as np
 from core import units
 from core.errors import BadInput
 from core.jit import kernel
+from core.layout import FILL_SLOTS
 from core.records import FeeAsset, Side
 from core.units import DOWN, UP, as_int
 
 BUY: Final = int(Side.BUY)
 FEE_IN_BASE: Final = int(FeeAsset.BASE)
+
+
+@kernel
+def is_booked(state: np.void, fill: np.void) -> bool:
+    """This very execution was booked before: venues deliver again what they are not sure we got (requirements ORD-03).
+
+    Known for the instrument's last ``FILL_SLOTS`` fills; an older one belongs to an order that ended and so halts.
+    """
+    executions = state["executions"][as_int(fill["instrument"])]
+    if fill["exec_id"] > executions["exec_id_max"]:
+        return False
+    for slot in range(min(executions["booked"], FILL_SLOTS)):
+        if executions["exec_ids"][slot] == fill["exec_id"] and executions["order_ids"][slot] == fill["order_id"]:
+            return True
+    return False
 
 
 @kernel
@@ -42,6 +58,11 @@ def book_fill(config: np.void, state: np.void, fill: np.void) -> None:
         position["base_units"] -= fill["fee"]
     else:
         account["cash"] -= fill["fee"]
+    executions = state["executions"][index]
+    executions["order_ids"][executions["booked"] % FILL_SLOTS] = fill["order_id"]
+    executions["exec_ids"][executions["booked"] % FILL_SLOTS] = fill["exec_id"]
+    executions["booked"] += 1
+    executions["exec_id_max"] = max(executions["exec_id_max"], fill["exec_id"])
     mark(config, state, index, fill["price"])
 
 

@@ -121,11 +121,14 @@ def on_order(config: np.void, state: np.void, box: np.void, report: np.void) -> 
     if index >= config["n_instruments"]:
         raise BrokenInvariant("an order report's instrument index is not in the configuration")
     order = state["orders"][index]
-    if report["order_id"] != order["order_id"]:
-        raise BrokenInvariant("an order report names another order than the instrument's latest: reconcile first")
+    if report["order_id"] > order["order_id"]:
+        raise BrokenInvariant("an order report names an order that was never sent: reconcile first")
     _advance(config, state, box, report["ts_known"])
+    if report["order_id"] < order["order_id"]:
+        return  # of an order that ended: said again, or overtaken by its end
+    before = order["state"]
     orders.report(order, report["state"])
-    if report["state"] == REJECTED:
+    if report["state"] == REJECTED and before != REJECTED:
         risk.venue_reject(config, state, box)
     elif report["state"] == NEW:
         risk.venue_accept(config, state, box)
@@ -135,11 +138,13 @@ def on_order(config: np.void, state: np.void, box: np.void, report: np.void) -> 
 
 @kernel
 def on_fill(config: np.void, state: np.void, box: np.void, fill: np.void) -> None:
-    """A FILL: a fact. It is booked whatever it is; beyond its order or below zero it halts trading."""
+    """A FILL: a fact. It is booked whatever it is, and once; beyond its order or below zero it halts trading."""
     index = as_int(fill["instrument"])
     if index >= config["n_instruments"] or (fill["side"] != BUY and fill["side"] != SELL):
         raise BrokenInvariant("a fill's instrument or side is not one of this account: reconcile first")
     _advance(config, state, box, fill["ts_known"])
+    if portfolio.is_booked(state, fill):
+        return
     order, position = state["orders"][index], state["positions"][index]
     left = orders.remaining(order)
     within = orders.apply_fill(order, fill)

@@ -29,6 +29,8 @@ class Invariants:
                 self._sent.setdefault(int(intent["order_id"][0]), intent)
                 continue
             if record["kind"][0] == Kind.FILL:
+                if self._ledger.is_booked(record.view(FILL)[0]):
+                    continue
                 self._check_fill(record.view(FILL), at)
             self._book(record, at)
         self._count += len(records)

@@ -86,6 +86,7 @@ class Ledger:
     def __init__(self, instruments: Sequence[Instrument], quote: str, cash: int) -> None:
         """``cash`` is the opening balance in units of ``quote``."""
         self._instruments = tuple(instruments)
+        self._executions: set[tuple[int, int]] = set()  # (order id, execution id) of every fill booked
         self._opening = [("holdings", quote, cash), ("equity", quote, -cash)]
         self.balances: dict[tuple[str, str], int] = {}
         self.entry_count = 0
@@ -100,6 +101,10 @@ class Ledger:
         """The chain's head, 64 hexadecimal digits."""
         return self._hash.hex()
 
+    def is_booked(self, fill: np.void) -> bool:
+        """Whether this very execution was booked before: a fill that is delivered again moves nothing."""
+        return (int(fill["order_id"]), int(fill["exec_id"])) in self._executions
+
     def transactions(self, first: int, records: np.ndarray) -> list[Transaction]:
         """Book the ``records`` that start at sequence number ``first``; the transactions they cause."""
         made = []
@@ -109,6 +114,9 @@ class Ledger:
                 deltas = self._opening
             else:
                 fill = records[row : row + 1].view(FILL)[0]
+                if self.is_booked(fill):
+                    continue
+                self._executions.add((int(fill["order_id"]), int(fill["exec_id"])))
                 deltas = fill_deltas(fill, self._instruments[int(fill["instrument"])])
             made.append(self._book(first + int(row), Kind(record["kind"]).name, deltas))
         return made

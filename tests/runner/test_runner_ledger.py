@@ -28,8 +28,9 @@ FILLS = st.tuples(
 )
 
 
-def fill(side: int, instrument: int, price: int, qty: int, fee: int, flags: int) -> np.ndarray:
+def fill(side: int, instrument: int, price: int, qty: int, fee: int, flags: int, exec_id: int = 1) -> np.ndarray:
     row = np.zeros(1, FILL)
+    row["exec_id"] = exec_id
     row["kind"], row["side"], row["instrument"], row["flags"] = Kind.FILL, side, instrument, flags
     row["price"], row["qty"], row["fee"] = price, qty, fee
     return row
@@ -72,7 +73,7 @@ def test_balances_are_the_sum_of_the_deltas(items: list[tuple]) -> None:
     made, expected = book(), {("holdings", "USDT"): 10**12, ("equity", "USDT"): -(10**12)}
     session = np.zeros(1, RECORD)
     session["kind"] = Kind.SESSION
-    records = np.concatenate([session, *(fill(*item).view(RECORD) for item in items)])
+    records = np.concatenate([session, *(fill(*item, number).view(RECORD) for number, item in enumerate(items))])
     transactions = made.transactions(0, records)
     for item in items:
         for account, asset, delta in fill_deltas(fill(*item)[0], (BTC, ETH)[item[1]]):
@@ -90,7 +91,7 @@ def written(tmp_path: Path) -> Path:
     session["kind"] = Kind.SESSION
     rows = [
         fill(Side.BUY, 0, 6_000_000, 1_000, 60, FeeAsset.BASE),
-        fill(Side.SELL, 0, 6_100_000, 900, 60, FeeAsset.QUOTE),
+        fill(Side.SELL, 0, 6_100_000, 900, 60, FeeAsset.QUOTE, exec_id=2),
     ]
     with Journal(path, {"run": "x"}, Ledger((BTC, ETH), "USDT", 10**12), Failpoints()) as journal:
         journal.append(np.concatenate([session, *(row.view(RECORD) for row in rows)]))
