@@ -12,6 +12,8 @@ sys.path.insert(0, str(ROOT))  # a build front end does not put the source folde
 
 from models.lineage import build, write_stamp  # noqa: E402
 
+BUILD = build(ROOT)  # before building leaves files of its own in the tree
+
 
 class StampedBuild(build_py):
     """The packages with a stamp. An editable install has none: it is the checkout, and git knows its commit."""
@@ -20,7 +22,7 @@ class StampedBuild(build_py):
         """Copy the packages, then stamp the copy."""
         super().run()
         if not self.editable_mode:
-            write_stamp(Path(self.build_lib), build(ROOT))
+            write_stamp(Path(self.build_lib), BUILD)
 
 
 class StampedSource(sdist):
@@ -29,7 +31,7 @@ class StampedSource(sdist):
     def make_release_tree(self, base_dir: str, files: list[str]) -> None:
         """Copy the sources, then stamp the copy."""
         super().make_release_tree(base_dir, files)
-        write_stamp(Path(base_dir), build(ROOT))
+        write_stamp(Path(base_dir), BUILD)
 
 
 setup(cmdclass={"build_py": StampedBuild, "sdist": StampedSource})
