@@ -9,7 +9,7 @@ from tests.pipelines import reduced
 settings.register_profile("portcullis", deadline=None, print_blob=True)
 settings.load_profile("portcullis")
 
-PLANTED = {**reduced.SMALL, "data.strength": "2"}
+PLANTED = {**reduced.SMALL, "data.strength": "3"}
 
 
 @pytest.fixture(scope="session")

@@ -18,12 +18,12 @@ ROOT = Path(__file__).parents[2]
 
 SMALL: dict[str, Any] = {
     "workers": 1,
-    "data.days": 70,
-    "data.symbols": ["BTC-USDT", "ETH-USDT"],
+    "data.days": 80,
     "splits.train_days": 40,
     "splits.calibrate_days": 8,
     "splits.test_days": 10,
-    "training.epochs": 4,
+    "training.epochs": 8,
+    "training.lanes": 8,  # more and smaller steps: there are few rows
     "evaluation.bootstrap_draws": 400,
 }
 
