@@ -52,7 +52,7 @@ lint: $(READY) ## Format, lint, types, layers
 
 .PHONY: bench
 bench: $(READY) ## Benchmarks: core, features, model step, pipeline
-	@for bench in tests/benchmarks/bench_*.py; do echo "== $$bench"; python $$bench; done
+	@for bench in tests/benchmarks/bench_*.py; do echo "== $$bench"; python -m tests.benchmarks.$$(basename $$bench .py); done
 
 .PHONY: ui
 ui: $(READY) ## MLflow on http://127.0.0.1:5000
