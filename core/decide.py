@@ -11,10 +11,10 @@ import numpy as np
 
 from core import orders, portfolio, units
 from core.jit import kernel
-from core.records import Action, OrderState, Reason, RiskState, Side
+from core.records import PPM, Action, OrderState, Reason, RiskState, Side
 from core.rules import asset_headroom, cash_budget, total_headroom
 from core.strategies import FLAT, LONG
-from core.units import DOWN, PPM, share_ppm
+from core.units import DOWN, share_ppm
 
 OPEN: Final = int(Action.OPEN)
 REDUCE: Final = int(Action.REDUCE)

@@ -17,8 +17,6 @@ RATE_SLOTS: Final = 256  # submit times kept for the rolling hour
 FILL_SLOTS: Final = 256  # executions kept per instrument, to know a fill that is delivered again
 OUTBOX_SLOTS: Final = 64  # most records one input can produce
 PRICE_TICKS_MAX: Final = 2**42  # so that price x window x window of a moving average stays inside 64 bits
-DAY_NS: Final = 86_400_000_000_000
-HOUR_NS: Final = 3_600_000_000_000
 
 
 def _ints(*names: str) -> list[tuple[str, str]]:

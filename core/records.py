@@ -21,6 +21,9 @@ import numpy as np
 RECORD_VERSION: Final = 1
 RECORD_BYTES: Final = 64
 PPM: Final = 1_000_000
+MINUTE_NS: Final = 60_000_000_000
+HOUR_NS: Final = 60 * MINUTE_NS
+DAY_NS: Final = 24 * HOUR_NS  # days are UTC days
 
 _HEAD = [
     ("ts_event", "<i8"),  # when it happened at its origin (a bar: its close; a fill: the execution)

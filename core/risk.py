@@ -17,9 +17,8 @@ import numpy as np
 
 from core import orders, portfolio
 from core.jit import kernel
-from core.layout import DAY_NS
 from core.outbox import emit
-from core.records import Command, Kind, Metric, Reason, RiskState
+from core.records import DAY_NS, Command, Kind, Metric, Reason, RiskState
 from core.units import DOWN, UP, ratio_ppm, share_ppm
 
 RISK: Final = int(Kind.RISK)

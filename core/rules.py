@@ -13,8 +13,8 @@ import numpy as np
 from core import orders, portfolio, units
 from core.errors import BrokenInvariant
 from core.jit import kernel
-from core.layout import HOUR_NS, RATE_SLOTS
-from core.records import PPM, Action, Reason, RiskState, Side
+from core.layout import RATE_SLOTS
+from core.records import HOUR_NS, PPM, Action, Reason, RiskState, Side
 from core.units import DOWN, UP, as_int, mul_div, share_ppm
 
 #        rule                      open  reduce  cancel

@@ -11,11 +11,11 @@ import numpy as np
 
 from core.errors import BrokenInvariant
 from core.jit import kernel
+from core.records import PPM
 
 INT64_MAX: Final = 2**63 - 1
 DIVISOR_MAX: Final = 2**62  # the remainder is doubled in the long division below
 FACTOR_SMALL: Final = 3_037_000_499  # floor(sqrt(2**63 - 1)): two such factors cannot overflow
-PPM: Final = 1_000_000
 PPM_FACTOR_MAX: Final = INT64_MAX // PPM
 DOWN: Final = 0
 UP: Final = 1

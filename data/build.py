@@ -19,14 +19,13 @@ import polars as pl
 import pyarrow as pa
 
 from core.errors import BadInput
-from core.records import PPM
+from core.records import DAY_NS, PPM
 from data import store
 from data.clean import FINDINGS, GAP, QUARANTINE, Cleaned, clean
 from data.settings import DataParams
 from data.sources.protocol import Source
 from feeds import injection
 from feeds.market import Market
-from feeds.synthetic import DAY_NS
 from feeds.tape import write_tape
 
 QUARANTINE_MAX_PPM: Final = 10_000  # of an instrument's rows: beyond it the file is not this market's

@@ -13,9 +13,9 @@ import plotly.graph_objects as go
 import pyarrow.parquet as pq
 
 from core.errors import BadInput, BadTape
+from core.records import DAY_NS
 from data import store
 from data.schema import check_bars
-from feeds.synthetic import DAY_NS
 from feeds.tape import Tape
 
 Row = dict[str, Any]

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from core.records import HOUR_NS
 from evaluation import probability, statistics
 from evaluation.backtest import FoldResult
 from evaluation.performance import Curve, chain, daily_returns, drawdown
@@ -20,7 +21,6 @@ from features.sessions import ASIA, LONDON, NEW_YORK, sessions
 
 VERSION: Final = 1
 DAYS_PER_YEAR: Final = 365  # the market never closes
-HOUR_NS: Final = 3_600_000_000_000
 SESSION_NAMES: Final = {"asia": ASIA, "london": LONDON, "new_york": NEW_YORK}
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from core.errors import BadInput
+from core.records import HOUR_NS
 from evaluation import probability
 from evaluation.backtest import FoldResult
 from evaluation.performance import Curve, chain, drawdown
@@ -22,7 +23,6 @@ from models.atomic import write_atomic
 
 Table = list[dict[str, str]]
 
-HOUR_NS: Final = 3_600_000_000_000
 TRADE_COLUMNS: Final = (
     "fold",
     "symbol",

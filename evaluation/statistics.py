@@ -19,8 +19,8 @@ from typing import Final
 import numpy as np
 
 from core.errors import BadInput
+from core.records import DAY_NS
 
-DAY_NS: Final = 86_400_000_000_000
 _NORMAL: Final = NormalDist()
 _EULER_MASCHERONI: Final = 0.5772156649015329
 _ROUNDING: Final = 1e-12  # a variance below this share of the mean square is cancellation, not spread

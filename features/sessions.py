@@ -9,9 +9,7 @@ of November, 06:00 UTC (Energy Policy Act of 2005, so from 2007 on).
 from typing import Final
 
 from core.jit import kernel
-
-HOUR_NS: Final = 3_600_000_000_000
-DAY_NS: Final = 24 * HOUR_NS
+from core.records import DAY_NS, HOUR_NS
 
 ASIA: Final = 1
 LONDON: Final = 2

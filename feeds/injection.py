@@ -18,11 +18,10 @@ import numpy as np
 
 from core.errors import BadConfig, BadInput
 from core.jit import entry
-from core.records import PPM
+from core.records import HOUR_NS, PPM
 from feeds.market import HOURS, SESSIONS, Hours, Signal
 from feeds.synthetic import STRENGTH_MAX, TICKS_MIN
 
-HOUR_NS: Final = 3_600_000_000_000
 VOLATILITY_HALF_LIFE_BARS: Final = 96
 WARMUP_BARS: Final = 2 * VOLATILITY_HALF_LIFE_BARS
 

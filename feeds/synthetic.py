@@ -38,11 +38,10 @@ import numpy as np
 
 from core.errors import BadConfig, BadInput
 from core.jit import entry, kernel
-from core.records import BAR, PPM, Kind
+from core.records import BAR, DAY_NS, MINUTE_NS, PPM, Kind
 from core.settings import Execution
 from feeds.market import WEEKDAYS, Dynamics, Market, Motion
 
-DAY_NS: Final = 86_400_000_000_000
 HOUR_MINUTES: Final = 60
 MONDAY_OFFSET: Final = 3  # 1970-01-01 was a Thursday
 STRENGTH_MAX: Final = 4.0
@@ -127,7 +126,7 @@ def instrument(
     regimes = np.array([[r.volatility_ppm, r.volume_ppm] for r in dynamics.regimes]) / PPM
     chances = np.cumsum([r.next_ppm for r in dynamics.regimes], axis=1) / PPM
     weekday_slots = [_slots(dynamics, motion, weekday, horizon_bars) for weekday in range(WEEKDAYS)]
-    interval_ns = dynamics.interval_minutes * 60_000_000_000
+    interval_ns = dynamics.interval_minutes * MINUTE_NS
     for day in range(first_day, first_day + days):
         slots = weekday_slots[(day + MONDAY_OFFSET) % WEEKDAYS]
         bars, edge = np.zeros(len(slots), BAR), np.zeros(len(slots))

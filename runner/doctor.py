@@ -15,7 +15,7 @@ from core import config as core_config
 from core import engine, strategies
 from core.errors import PortcullisError, Refused
 from core.jit import cache_folder
-from core.records import BAR, PREDICTION, RECORD, Kind
+from core.records import BAR, MINUTE_NS, PREDICTION, RECORD, Kind
 from core.settings import Account, Trading
 from features import bars as kernel
 from features.spec import FeatureParams, bar_spec
@@ -26,7 +26,6 @@ from runner.home import Home
 from runner.venues.sim import SimVenue
 
 DISK_FREE_BYTES_MIN: Final = 1 << 30
-_MINUTE_NS: Final = 60_000_000_000
 _LIBRARIES: Final = ("numpy", "numba", "onnxruntime", "msgspec", "cryptography")
 
 
@@ -101,14 +100,14 @@ def _kernels() -> str:
     bar["kind"], prediction["kind"] = Kind.BAR, Kind.PREDICTION
     for price in ("open", "high", "low", "close"):
         bar[price] = 1_000_000
-    bar["ts_event"] = prediction["ts_event"] = prediction["bar_ts"] = 5 * _MINUTE_NS
-    bar["ts_known"] = prediction["ts_known"] = 5 * _MINUTE_NS + 1
+    bar["ts_event"] = prediction["ts_event"] = prediction["bar_ts"] = 5 * MINUTE_NS
+    bar["ts_known"] = prediction["ts_known"] = 5 * MINUTE_NS + 1
     prediction["sigma_ppm"] = 1_000
     strategy = strategies.get("edge")
     venue.on_bar(bar.view(RECORD))
     for record in (bar, prediction):
         engine.on_core_record(config, state, record.view(RECORD), out, strategy)
-    spec = bar_spec(FeatureParams(), 5 * _MINUTE_NS, 15 * _MINUTE_NS)
+    spec = bar_spec(FeatureParams(), 5 * MINUTE_NS, 15 * MINUTE_NS)
     kernel.update(kernel.new_state(spec, 1), bar, np.zeros((1, spec.n_features), np.float32))
     return f"ready in {cache_folder()}"
 

@@ -10,14 +10,13 @@ import numpy as np
 from core.canonical import hash_json
 from core.errors import BrokenInvariant, Refused
 from core.instruments import Instrument
-from core.records import BAR
+from core.records import BAR, MINUTE_NS
 from core.settings import as_json
 from feeds import market, synthetic
 from feeds.tape import Tape
 from models.manifest import Manifest
 
 _CHUNK_ROWS: Final = 8_192
-_MINUTE_NS: Final = 60_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ def builtin_feed(days: int, seed: int, strength: float, feed_latency_ns: int) ->
         id=hash_json(source),
         source=source,
         instruments=spec.instruments(),
-        interval_ns=spec.dynamics.interval_minutes * _MINUTE_NS,
+        interval_ns=spec.dynamics.interval_minutes * MINUTE_NS,
         rows=None,
         trade_from_ns=0,
         chunks=lambda: synthetic.market(spec, days=days, seed=seed, strength=strength, feed_latency_ns=feed_latency_ns),

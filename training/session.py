@@ -7,14 +7,14 @@ test days. Everything of a fold is made here from files, so folds run on any num
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from core.canonical import sha256_hex
 from core.errors import require
-from core.records import BAR, PredictionFlag
+from core.records import BAR, DAY_NS, PredictionFlag
 from features.spec import FeatureSpec
 from feeds.tape import Tape, write_tape
 from models.bundle import write_bundle
@@ -29,8 +29,6 @@ from training.export import export_lstm
 from training.labels import NULL
 from training.listen import Said, Session, listen
 from training.settings import ModelParams
-
-_DAY_NS: Final = 86_400_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +136,7 @@ def write_fold_tape(task: SessionTask, data: Dataset) -> slice:
 def _scores(models: dict[str, np.ndarray], said: Said, label: np.ndarray, ts_event: np.ndarray) -> dict[str, Any]:
     """Mean log loss of each model over the tradable, labelled rows, and its curve by UTC day."""
     judged = np.flatnonzero((said.predictions["flags"] & PredictionFlag.WARMUP == 0) & (label != NULL))
-    days, position = np.unique(ts_event[judged] // _DAY_NS, return_inverse=True)
+    days, position = np.unique(ts_event[judged] // DAY_NS, return_inverse=True)
     losses = {name: log_loss(probabilities[judged], label[judged]) for name, probabilities in models.items()}
     per_day = np.bincount(position, minlength=len(days))
     return {

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from core.errors import BadConfig
+from core.records import MINUTE_NS
 from data.grid import Grid
 from data.sources.protocol import CHUNK_ROWS, Chunk
 from feeds import synthetic
@@ -45,7 +46,7 @@ class Synthetic:
 
     def _chunk(self, grid: Grid, row: int, held: list[np.ndarray]) -> Chunk:
         bars = np.concatenate(held)
-        opened = bars["ts_event"] - self.interval_minutes * 60_000_000_000
+        opened = bars["ts_event"] - self.interval_minutes * MINUTE_NS
         columns = {name: grid.price(bars[name]) for name in ("open", "high", "low", "close")}
         frame = pl.DataFrame({"time": opened, **columns, "volume": grid.quantity(bars["volume"])})
         return Chunk("synthetic", row, frame.with_columns(pl.col("time").cast(pl.Datetime("ns", "UTC"))))

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from core.errors import BadInput
+from core.records import DAY_NS
 from evaluation.backtest import FoldResult
 from evaluation.metrics import measure, trade_metrics, with_rehearsal
 from evaluation.rehearsal import Rehearsal
 from evaluation.settings import EvaluationParams
-from evaluation.statistics import DAY_NS, Bootstrap
+from evaluation.statistics import Bootstrap
 from evaluation.trades import TRIP
 from gates.metrics import load_metrics
 from gates.schema import load_gates

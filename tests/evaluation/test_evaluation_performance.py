@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import BadInput
-from core.records import BAR, MARK, Kind
+from core.records import BAR, DAY_NS, MARK, Kind
 from evaluation.performance import Curve, buy_and_hold, chain, curve, daily_returns, drawdown
-from evaluation.statistics import DAY_NS, utc_day
+from evaluation.statistics import utc_day
 
 
 def marks(*rows: tuple[int, int, int]) -> np.ndarray:
