@@ -21,8 +21,9 @@ from core import strategies
 from core.errors import BadConfig
 from core.instruments import Instrument
 from core.layout import CONFIG, INSTRUMENTS_MAX, PRICE_TICKS_MAX, RATE_SLOTS
-from core.settings import Execution, Risk, Strategy, Trading
-from core.units import DIVISOR_MAX, PPM
+from core.records import PPM
+from core.settings import Execution, Risk, Strategy, Trading, within
+from core.units import DIVISOR_MAX
 
 EQUITY_GROWTH_MAX: Final = 100
 SUM_TERMS: Final = 2 * INSTRUMENTS_MAX  # cash, every position, every pending order
@@ -141,36 +142,36 @@ def _check_instruments(trading: Trading, instruments: Sequence[Instrument]) -> N
 def _check_strategy(strategy: Strategy) -> None:
     if strategy.kind not in strategies.names():
         raise BadConfig(f"strategy.kind is {strategy.kind!r}; there is {', '.join(strategies.names())}")
-    _within("strategy.hold_horizons", strategy.hold_horizons, 1, 10_000)
-    _within("strategy.entry_margin_ppm", strategy.entry_margin_ppm, 0, 1000 * PPM)
-    _within("strategy.exit_edge_ppm", strategy.exit_edge_ppm, -PPM, PPM)
-    _within("strategy.fixed_lots", strategy.fixed_lots, 0, BASE_UNITS_MAX)
-    _within("strategy.fast", strategy.fast, 1, strategies.SMA_WINDOW_MAX)
-    _within("strategy.slow", strategy.slow, 1, strategies.SMA_WINDOW_MAX)
+    within("strategy.hold_horizons", strategy.hold_horizons, 1, 10_000)
+    within("strategy.entry_margin_ppm", strategy.entry_margin_ppm, 0, 1000 * PPM)
+    within("strategy.exit_edge_ppm", strategy.exit_edge_ppm, -PPM, PPM)
+    within("strategy.fixed_lots", strategy.fixed_lots, 0, BASE_UNITS_MAX)
+    within("strategy.fast", strategy.fast, 1, strategies.SMA_WINDOW_MAX)
+    within("strategy.slow", strategy.slow, 1, strategies.SMA_WINDOW_MAX)
     _below("strategy.fast", strategy.fast, "strategy.slow", strategy.slow)
 
 
 def _check_execution(execution: Execution) -> None:
     for name in ("feed_latency_ns", "decision_latency_ns"):
-        _within(f"execution.{name}", getattr(execution, name), 0, TIME_NS_MAX)
-    _within("execution.order_latency_ns", execution.order_latency_ns, 1, TIME_NS_MAX)  # execution after decision
-    _within("execution.order_ttl_ns", execution.order_ttl_ns, 1, TIME_NS_MAX)
-    _within("execution.slippage_ppm", execution.slippage_ppm, 0, PPM // 2)
-    _within("execution.participation_ppm", execution.participation_ppm, 0, PPM)  # 0: unlimited
+        within(f"execution.{name}", getattr(execution, name), 0, TIME_NS_MAX)
+    within("execution.order_latency_ns", execution.order_latency_ns, 1, TIME_NS_MAX)  # execution after decision
+    within("execution.order_ttl_ns", execution.order_ttl_ns, 1, TIME_NS_MAX)
+    within("execution.slippage_ppm", execution.slippage_ppm, 0, PPM // 2)
+    within("execution.participation_ppm", execution.participation_ppm, 0, PPM)  # 0: unlimited
 
 
 def _check_risk(risk: Risk) -> None:
-    _within("risk.sigma_target_ppm", risk.sigma_target_ppm, 1, PPM)
+    within("risk.sigma_target_ppm", risk.sigma_target_ppm, 1, PPM)
     for name in ("asset_cap_ppm", "total_cap_ppm", "daily_stop_ppm", "flatten_drawdown_ppm"):
-        _within(f"risk.{name}", getattr(risk, name), 1, PPM)  # above the whole account is leverage
+        within(f"risk.{name}", getattr(risk, name), 1, PPM)  # above the whole account is leverage
     for name in ("caution_multiplier_ppm", "min_confidence_ppm"):
-        _within(f"risk.{name}", getattr(risk, name), 0, PPM)
-    _within("risk.price_band_ppm", risk.price_band_ppm, 1, 1000 * PPM)
-    _within("risk.max_orders_per_hour", risk.max_orders_per_hour, 1, RATE_SLOTS)
-    _within("risk.circuit_failures", risk.circuit_failures, 1, 1_000_000)
+        within(f"risk.{name}", getattr(risk, name), 0, PPM)
+    within("risk.price_band_ppm", risk.price_band_ppm, 1, 1000 * PPM)
+    within("risk.max_orders_per_hour", risk.max_orders_per_hour, 1, RATE_SLOTS)
+    within("risk.circuit_failures", risk.circuit_failures, 1, 1_000_000)
     for name in ("prediction_ttl_ns", "cooldown_ns", "circuit_open_ns"):
-        _within(f"risk.{name}", getattr(risk, name), 0, TIME_NS_MAX)
-    _within("risk.caution_drawdown_ppm", risk.caution_drawdown_ppm, 1, PPM)
+        within(f"risk.{name}", getattr(risk, name), 0, TIME_NS_MAX)
+    within("risk.caution_drawdown_ppm", risk.caution_drawdown_ppm, 1, PPM)
     caution, halt, flatten = risk.caution_drawdown_ppm, risk.halt_drawdown_ppm, risk.flatten_drawdown_ppm
     _below("risk.caution_drawdown_ppm", caution, "risk.halt_drawdown_ppm", halt)
     _below("risk.halt_drawdown_ppm", halt, "risk.flatten_drawdown_ppm", flatten)
@@ -179,11 +180,6 @@ def _check_risk(risk: Risk) -> None:
             f"risk.asset_cap_ppm is {risk.asset_cap_ppm}, above risk.total_cap_ppm {risk.total_cap_ppm}: "
             "one asset may not exceed the total"
         )
-
-
-def _within(key: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise BadConfig(f"{key} is {value}: it must lie within {low}..{high}")
 
 
 def _below(key: str, value: int, other: str, limit: int) -> None:

@@ -12,8 +12,11 @@ from typing import Any, Final
 import numpy as np
 
 from core.errors import BadConfig
+from core.settings import decimal
 
 INT64_MAX: Final = 2**63 - 1
+STEP_MIN: Final = "1e-18"  # as fine as any asset is divided
+DECIMAL_MAX: Final = "1e12"
 
 INSTRUMENT: Final = np.dtype(
     [
@@ -52,9 +55,12 @@ class Instrument:
     venue: str = "builtin"
 
     def __post_init__(self) -> None:
-        for name in ("tick", "lot", "quote_unit", "base_unit"):
-            if not Decimal(getattr(self, name)) > 0:
-                raise BadConfig(f"{self.symbol}: {name} is {getattr(self, name)}; it must be above 0")
+        for name, least in (
+            *dict.fromkeys(("tick", "lot", "quote_unit", "base_unit"), STEP_MIN).items(),
+            ("min_qty", "0"),
+            ("min_notional", "0"),
+        ):
+            decimal(f"{self.symbol}: {name}", getattr(self, name), least, DECIMAL_MAX)
         if self.fee_asset not in ("quote", "received"):
             raise BadConfig(f"{self.symbol}: fee_asset is {self.fee_asset!r}; use 'quote' or 'received'")
         if Fraction(self.lot) % Fraction(self.base_unit):

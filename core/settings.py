@@ -6,6 +6,7 @@ Unknown or mistyped keys are errors that name the key. Every layer's own section
 through ``parse``; this is the only module of ``core`` that knows msgspec.
 """
 
+from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 import msgspec
@@ -90,6 +91,27 @@ def parse(kind: type[T], fields: Any, *, where: str) -> T:
         return msgspec.convert(fields, kind, strict=True)
     except msgspec.ValidationError as error:
         raise BadConfig(f"{where}: {error}") from None
+
+
+def within(key: str, value: int, low: int, high: int) -> None:
+    """Raise BadConfig naming ``key``, its value and the limits unless ``value`` lies in [low, high]."""
+    if not low <= value <= high:
+        raise BadConfig(f"{key} is {value}; it must lie in [{low}, {high}]")
+
+
+def decimal(key: str, text: str, low: str, high: str) -> Decimal:
+    """The decimal string ``text`` as a number.
+
+    Raises BadConfig naming ``key``, its value and the limits unless it is one in [low, high].
+    """
+    try:
+        value = Decimal(text)
+        valid = Decimal(low) <= value <= Decimal(high)
+    except InvalidOperation:  # no number, or not comparable: NaN
+        valid = False
+    if not valid:
+        raise BadConfig(f"{key} is {text!r}; it must be a decimal in [{low}, {high}], written as text such as '0.5'")
+    return value
 
 
 def as_json(section: msgspec.Struct) -> dict[str, Any]:

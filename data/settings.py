@@ -1,12 +1,12 @@
 """The ``data`` section of ``params.yaml``: what is read, how much of it, and what is planted into it."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Literal
 
 from core.errors import BadConfig
-from core.settings import Section
+from core.settings import Section, decimal, within
 
-STRENGTH_MAX = 4
+STRENGTH_MAX = "4"
 DAYS_MAX = 36_525  # a hundred years: int64 ns reach three times as far from 1970
 
 
@@ -26,15 +26,14 @@ class DataParams(Section, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.interval_minutes < 1 or 1440 % self.interval_minutes:
             raise BadConfig(f"data.interval_minutes is {self.interval_minutes}; it must divide a day (1440)")
-        for name in ("days", "holdout"):
-            if not 0 <= getattr(self, name) <= DAYS_MAX:
-                raise BadConfig(f"data.{name} is {getattr(self, name)}; it must lie in [0, {DAYS_MAX}]")
+        within("data.days", self.days, 0, DAYS_MAX)
+        within("data.holdout", self.holdout, 0, DAYS_MAX)
         if self.days and self.holdout >= self.days:
             raise BadConfig(
                 f"data.holdout is {self.holdout} of data.days {self.days}; nothing would be left to train on"
             )
         for name in ("strength", "inject_strength"):
-            _check_strength(name, getattr(self, name))
+            decimal(f"data.{name}", getattr(self, name), "0", STRENGTH_MAX)
         if self.source == "synthetic" and self.days == 0:
             raise BadConfig("data.days is 0; the synthetic source needs a length, for example 400")
         if self.source == "synthetic" and Decimal(self.inject_strength):
@@ -44,12 +43,3 @@ class DataParams(Section, frozen=True, kw_only=True):
     def interval_ns(self) -> int:
         """Length of a bar."""
         return self.interval_minutes * 60_000_000_000
-
-
-def _check_strength(name: str, value: str) -> None:
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        raise BadConfig(f"data.{name} is {value!r}; give a decimal number in quotes, for example '1'") from None
-    if not (number.is_finite() and 0 <= number <= STRENGTH_MAX):
-        raise BadConfig(f"data.{name} is {value}; it must lie in [0, {STRENGTH_MAX}]")

@@ -7,20 +7,24 @@ repository's ``data/markets/builtin.yaml`` spells out the same values (a test ho
 Rates are parts per million of one (1_000_000 = 1), grids and prices decimal strings.
 """
 
+import re
 from datetime import date
-from decimal import Decimal
 from typing import Final
 
 import msgspec
 
 from core.errors import BadConfig
-from core.instruments import Instrument
+from core.instruments import DECIMAL_MAX, STEP_MIN, Instrument
 from core.plain_yaml import parse_yaml
 from core.records import PPM
-from core.settings import Section, parse
+from core.settings import Section, decimal, parse, within
 
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 HOURS: Final = 24
 WEEKDAYS: Final = 7
+MULTIPLIER_MAX: Final = 100
+HALF_LIFE_BARS_MAX: Final = 1_000_000
+VOLUME_LOTS_MAX: Final = 10**13  # mean of a bar; noise and activity then stay far inside 64 bits
 
 
 class Listing(Section, frozen=True, kw_only=True):
@@ -118,6 +122,10 @@ class Market(Section, frozen=True, kw_only=True):
         symbols = [listing.symbol for listing in self.listings]
         if not symbols:
             raise BadConfig("listings is empty; a market needs at least one instrument")
+        for name in [*symbols, *(part for listing in self.listings for part in (listing.base, listing.quote))]:
+            if not _NAME.fullmatch(name):
+                raise BadConfig(f"listings: {name!r} is no symbol; letters, digits, - _ and . only: it names files")
+        self.instruments()  # raises for an impossible grid or fee
         if len(set(symbols)) < len(symbols):
             raise BadConfig(f"listings name {sorted(symbols)}; each symbol may be there once")
         if len(quotes := {listing.quote for listing in self.listings}) > 1:
@@ -168,6 +176,11 @@ def _check_shape(dynamics: Dynamics) -> None:
         raise BadConfig(f"dynamics.start is {dynamics.start!r}; give a day as 2024-01-31") from None
     if dynamics.interval_minutes < 1 or 1440 % dynamics.interval_minutes:
         raise BadConfig(f"dynamics.interval_minutes is {dynamics.interval_minutes}; it must divide a day (1440)")
+    for session in dynamics.sessions:
+        within(f"dynamics.sessions.{session.name}: start", session.start, 0, HOURS)
+        within(f"dynamics.sessions.{session.name}: end", session.end, 0, HOURS)
+    if not dynamics.regimes:
+        raise BadConfig("dynamics.regimes is empty; a market has at least one")
     covered = [hour for session in dynamics.sessions for hour in range(session.start, session.end)]
     if covered != list(range(HOURS)):
         raise BadConfig(f"dynamics.sessions cover the hours {covered}; each of 0..23 is needed once, in order")
@@ -183,16 +196,37 @@ def _check_shape(dynamics: Dynamics) -> None:
 
 
 def _check_bounds(dynamics: Dynamics) -> None:
-    for name in ("jump_chance_ppm", "outage_chance_ppm", "lost_bar_chance_ppm"):
-        if not 0 <= getattr(dynamics, name) <= PPM:
-            raise BadConfig(f"dynamics.{name} is {getattr(dynamics, name)}; a chance lies in [0, {PPM}]")
-    if not 1 <= dynamics.outage_bars_min <= dynamics.outage_bars_max:
-        raise BadConfig("dynamics.outage_bars_min must be at least 1 and at most outage_bars_max")
-    if dynamics.signal.half_life_bars < 1:
-        raise BadConfig(f"dynamics.signal.half_life_bars is {dynamics.signal.half_life_bars}; 1 or more")
+    for name in ("jump_chance_ppm", "outage_chance_ppm", "lost_bar_chance_ppm", "volume_noise_ppm"):
+        within(f"dynamics.{name}", getattr(dynamics, name), 0, PPM)
+    within("dynamics.outage_bars_max", dynamics.outage_bars_max, 1, 1440 // dynamics.interval_minutes)
+    within("dynamics.outage_bars_min", dynamics.outage_bars_min, 1, dynamics.outage_bars_max)
+    within("dynamics.signal.half_life_bars", dynamics.signal.half_life_bars, 1, HALF_LIFE_BARS_MAX)
     for symbol, motion in dynamics.motions.items():
-        if not (Decimal(motion.price) > 0 and motion.sigma_ppm > 0 and motion.volume_lots > 0):
-            raise BadConfig(f"dynamics.motions.{symbol}: price, sigma_ppm and volume_lots must be above 0")
+        decimal(f"dynamics.motions.{symbol}.price", motion.price, STEP_MIN, DECIMAL_MAX)
+        within(f"dynamics.motions.{symbol}.sigma_ppm", motion.sigma_ppm, 1, PPM)
+        within(f"dynamics.motions.{symbol}.volume_lots", motion.volume_lots, 1, VOLUME_LOTS_MAX)
+    for part in (dynamics, dynamics.signal, *dynamics.regimes, *dynamics.sessions):
+        for name in part.__struct_fields__:
+            if name.endswith("_ppm"):
+                value = getattr(part, name)
+                for item in value if isinstance(value, tuple) else (value,):
+                    low = -MULTIPLIER_MAX * PPM if name == "signal_ppm" else 0  # a session may turn the drift round
+                    within(f"dynamics: {name}", item, low, MULTIPLIER_MAX * PPM)
+    _check_tops(dynamics)
+
+
+def _check_tops(dynamics: Dynamics) -> None:
+    """What all multipliers together may come to."""
+    volume_top = (
+        max(motion.volume_lots for motion in dynamics.motions.values())
+        * max(regime.volume_ppm for regime in dynamics.regimes)
+        * max(session.volume_ppm for session in dynamics.sessions)
+        * max(dynamics.weekday_volume_ppm)
+    ) // PPM**3
+    if volume_top > VOLUME_LOTS_MAX:
+        raise BadConfig(
+            f"dynamics allow a mean volume of {volume_top} lots a bar, at most {VOLUME_LOTS_MAX}; lower volume_lots"
+        )
     sigma_top = (
         max(motion.sigma_ppm for motion in dynamics.motions.values())
         * max(regime.volatility_ppm for regime in dynamics.regimes)

@@ -7,7 +7,7 @@ from core import config
 from core.canonical import hash_json
 from core.errors import BadConfig
 from core.plain_yaml import parse_yaml
-from core.settings import Account, Execution, Risk, Section, Strategy, Trading, as_json, parse
+from core.settings import Account, Execution, Risk, Section, Strategy, Trading, as_json, parse, within
 from data.settings import DataParams
 from evaluation.settings import EvaluationParams
 from features.spec import FeatureParams
@@ -34,10 +34,8 @@ class Params(Section, frozen=True, kw_only=True):
     evaluation: EvaluationParams
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**63:
-            raise BadConfig(f"seed is {self.seed}; it must lie in [0, 2^63)")
-        if not 1 <= self.workers <= 1_024:
-            raise BadConfig(f"workers is {self.workers}; it must lie in [1, 1024]")
+        within("seed", self.seed, 0, 2**63 - 1)
+        within("workers", self.workers, 1, 1_024)
         config.check(self.trading)  # here, or the backtest would find out after hours of training
 
     @property

@@ -6,14 +6,14 @@ A label is known when the later bar is: ``known_at`` is that bar's ``ts_known``;
 """
 
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 import numpy as np
 
 from core.canonical import hash_json
-from core.errors import BadConfig, require
-from core.settings import Section
+from core.errors import require
+from core.settings import Section, decimal, within
 
 DOWN: Final = 0
 FLAT: Final = 1
@@ -33,18 +33,8 @@ class LabelParams(Section, frozen=True, kw_only=True):
     dead_zone_sigma: str = "0.25"  # a return within +- this many sigma is FLAT
 
     def __post_init__(self) -> None:
-        if not 0 < self.horizon_minutes <= HORIZON_MINUTES_MAX:
-            raise BadConfig(
-                f"labels.horizon_minutes is {self.horizon_minutes}; it must lie in [1, {HORIZON_MINUTES_MAX}]"
-            )
-        try:
-            valid = 0 <= Decimal(self.dead_zone_sigma) <= 10
-        except InvalidOperation:
-            valid = False
-        if not valid:
-            raise BadConfig(
-                f"labels.dead_zone_sigma is {self.dead_zone_sigma!r}; it must be a decimal string within 0..10"
-            )
+        within("labels.horizon_minutes", self.horizon_minutes, 1, HORIZON_MINUTES_MAX)
+        decimal("labels.dead_zone_sigma", self.dead_zone_sigma, "0", "10")
 
     @property
     def horizon_ns(self) -> int:

@@ -1,13 +1,12 @@
 """The ``model:`` and ``training:`` sections of ``params.yaml``. Fractions are decimal strings: params have one hash."""
 
-import math
-from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from core.errors import BadConfig
-from core.settings import Section
+from core.settings import Section, decimal, within
 
 NETWORKS: Final = ("lstm",)
+LEAST: Final = "1e-12"  # of what must be above 0
 
 
 class ModelParams(Section, frozen=True, kw_only=True):
@@ -20,8 +19,8 @@ class ModelParams(Section, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.kind not in NETWORKS:
             raise BadConfig(f"model.kind is {self.kind!r}; known are {', '.join(NETWORKS)}")
-        _within("model.hidden", self.hidden, 1, 1_024)
-        _within("model.layers", self.layers, 1, 8)
+        within("model.hidden", self.hidden, 1, 1_024)
+        within("model.layers", self.layers, 1, 8)
 
 
 class TrainingParams(Section, frozen=True, kw_only=True):
@@ -37,29 +36,18 @@ class TrainingParams(Section, frozen=True, kw_only=True):
     burn_in: int = 64  # bars after a fresh state that carry no loss, and no trade
 
     def __post_init__(self) -> None:
-        _within("training.epochs", self.epochs, 1, 10_000)
-        _within("training.lanes", self.lanes, 1, 4_096)
-        _within("training.chunk", self.chunk, 1, 65_536)
-        _within("training.burn_in", self.burn_in, 0, 65_536)
-        for name in ("learning_rate", "gradient_clip"):
-            if not self.number(name) > 0:
-                raise BadConfig(f"training.{name} is {getattr(self, name)}; it must be above 0")
-        for name in ("weight_decay", "move_weight"):
-            if not self.number(name) >= 0:
-                raise BadConfig(f"training.{name} is {getattr(self, name)}; it must be 0 or more")
+        within("training.epochs", self.epochs, 1, 10_000)
+        within("training.lanes", self.lanes, 1, 4_096)
+        within("training.chunk", self.chunk, 1, 65_536)
+        within("training.burn_in", self.burn_in, 0, 65_536)
+        for name, low in (
+            ("learning_rate", LEAST),
+            ("gradient_clip", LEAST),
+            ("weight_decay", "0"),
+            ("move_weight", "0"),
+        ):
+            decimal(f"training.{name}", getattr(self, name), low, "1000")
 
     def number(self, name: str) -> float:
-        """The decimal string ``name`` as a float. Raises BadConfig if it is not a finite decimal."""
-        text = getattr(self, name)
-        try:
-            value = float(Decimal(text))
-        except (InvalidOperation, ValueError):  # ValueError: a signalling NaN
-            value = math.nan
-        if not math.isfinite(value):
-            raise BadConfig(f"training.{name} is {text!r}; write a decimal such as '0.001'")
-        return value
-
-
-def _within(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise BadConfig(f"{name} is {value}; it must lie in [{low}, {high}]")
+        """The decimal string ``name`` as a float."""
+        return float(getattr(self, name))

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from core.errors import BadConfig, BadInput, Refused
-from core.settings import Section
+from core.settings import Section, within
 from models.manifest import Fold
 from training.labels import NEVER_NS
 
@@ -37,8 +37,7 @@ class SplitParams(Section, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name in ("train_days", "test_days"):
-            if not 1 <= getattr(self, name) <= DAYS_MAX:
-                raise BadConfig(f"splits.{name} is {getattr(self, name)}; it must lie in [1, {DAYS_MAX}]")
+            within(f"splits.{name}", getattr(self, name), 1, DAYS_MAX)
         if not 0 < self.calibrate_days < self.train_days:
             raise BadConfig(
                 f"splits.calibrate_days is {self.calibrate_days}; it must lie within 1..{self.train_days - 1}, below "

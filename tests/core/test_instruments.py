@@ -36,8 +36,8 @@ def test_value_equals_decimal_arithmetic(ticks: int, lots: int) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"tick": "0"}, "tick is 0"),
-        ({"lot": "-1"}, "lot is -1"),
+        ({"tick": "0"}, "tick is '0'"),
+        ({"lot": "-1"}, "lot is '-1'"),
         ({"lot": "0.000000001"}, "not a whole number of base units"),
         ({"fee_asset": "bnb"}, "use 'quote' or 'received'"),
         ({"taker_fee_ppm": 200_000}, "taker_fee_ppm is 200000"),

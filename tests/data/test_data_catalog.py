@@ -1,16 +1,18 @@
 """`python -m data`: numbers that add up with the files, faults that are seen, exit codes that are documented."""
 
+import io
 import json
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from core.errors import BadInput, BadTape
 from data import catalog
 from data.__main__ import app
 from feeds.tape import HEAD_BYTES
+from models import command
 from tests.data.candles import Frames, candles, ingest
 
 DAY = 288
@@ -26,8 +28,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, list(arguments))
-    return result.exit_code, result.output
+    """Exit code and everything printed, errors included."""
+    printed = io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(printed), pytest.raises(SystemExit) as ended:
+        command.run(lambda: app(list(arguments)))
+    return int(ended.value.code or 0), printed.getvalue()
 
 
 def test_describe_counts_what_is_missing(folder: Path) -> None:

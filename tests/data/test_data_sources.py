@@ -142,9 +142,9 @@ def test_sources_that_cannot_be_opened_are_refused(tmp_path: Path) -> None:
     [
         ({"interval_minutes": 7}, "divide a day"),
         ({"interval_minutes": 0}, "divide a day"),
-        ({"days": -1}, "negative"),
+        ({"days": -1}, r"\[0, 36525\]"),
         ({"holdout": 400}, "nothing would be left"),
-        ({"strength": "strong"}, "decimal number"),
+        ({"strength": "strong"}, "must be a decimal"),
         ({"strength": "5"}, r"\[0, 4\]"),
         ({"strength": "NaN"}, r"\[0, 4\]"),
         ({"inject_strength": "1"}, "recorded data"),
