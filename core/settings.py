@@ -90,7 +90,9 @@ def parse(kind: type[T], fields: Any, *, where: str) -> T:
     try:
         return msgspec.convert(fields, kind, strict=True)
     except msgspec.ValidationError as error:
-        raise BadConfig(f"{where}: {error}") from None
+        unquoted = "Expected `str`, got `int`" in str(error) or "Expected `str`, got `float`" in str(error)
+        remedy = """; decimals are quoted: "0.5" in YAML, -S 'key="0.5"' on a command line""" if unquoted else ""
+        raise BadConfig(f"{where}: {error}{remedy}") from None
 
 
 def within(key: str, value: int, low: int, high: int) -> None:

@@ -25,6 +25,7 @@ def test_the_default_parameters_parse_and_round_trip() -> None:
         ),
         ({"risk": {"daily_stop_ppm": "2%"}}, "Expected `int`, got `str`"),
         ({"risk": {"daily_stop_ppm": 0.02}}, "Expected `int`, got `float`"),
+        ({"account": {"initial_cash": 1e5}}, "Expected `str`, got `float`.*decimals are quoted"),
         ({"acount": {}}, "unknown field `acount`"),
     ],
 )
