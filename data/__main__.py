@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from core.records import MINUTE_NS
 from data import catalog
 from data.store import iso
 from feeds.tape import Tape
@@ -64,7 +65,7 @@ def tape(path: Annotated[Path, typer.Argument()] = FOLDER / "market.tape", as_js
         "rows": len(opened.records),
         "first": iso(int(opened.records["ts_event"][0])) if len(opened.records) else "",
         "last": iso(int(opened.records["ts_event"][-1])) if len(opened.records) else "",
-        "interval_minutes": opened.interval_ns // 60_000_000_000,
+        "interval_minutes": opened.interval_ns // MINUTE_NS,
         "instruments": [instrument.symbol for instrument in opened.instruments],
         "meta": opened.meta,
     }

@@ -6,7 +6,6 @@ rule ``gap`` and stays missing.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -71,14 +70,6 @@ def clean(chunk: Chunk, listing: Listing, interval_ns: int, last_ns: int | None)
         last_ns=kept["ns"][-1] if len(kept) else last_ns,
         missing=int(gaps["missing"].sum()),
     )
-
-
-def gap_times(value: str, interval_ns: int) -> Iterator[datetime]:
-    """The open times of the bars that a gap finding's ``value`` (first/last) names."""
-    first, last = (datetime.fromisoformat(part) for part in value.split("/"))
-    while first <= last:
-        yield first
-        first += timedelta(microseconds=interval_ns // 1_000)
 
 
 def _on_grid(raw: pl.DataFrame, grid: Grid) -> Iterator[pl.Series]:

@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Literal
 
 from core.errors import BadConfig
+from core.records import MINUTE_NS
 from core.settings import Section, decimal, within
 
 STRENGTH_MAX = "4"
@@ -42,4 +43,4 @@ class DataParams(Section, frozen=True, kw_only=True):
     @property
     def interval_ns(self) -> int:
         """Length of a bar."""
-        return self.interval_minutes * 60_000_000_000
+        return self.interval_minutes * MINUTE_NS

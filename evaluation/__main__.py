@@ -11,7 +11,7 @@ from rich.table import Table
 
 from core.errors import BadConfig, BadInput
 from core.plain_yaml import parse_yaml
-from core.records import BAR
+from core.records import BAR, MINUTE_NS
 from core.settings import Strategy, Trading, parse
 from evaluation import report as tearsheet
 from evaluation import results
@@ -105,7 +105,7 @@ def _trading(settings: dict[str, Any], path: Path, kind: str | None) -> Trading:
 
 def _neutral(tape: Tape, settings: dict[str, Any], trading: Trading) -> np.ndarray:
     """What a rule is sized by: the feature kernel's sigma over the label horizon, as predictions."""
-    horizon_ns = int(settings["labels"]["horizon_minutes"]) * 60_000_000_000
+    horizon_ns = int(settings["labels"]["horizon_minutes"]) * MINUTE_NS
     spec = bar_spec(parse(FeatureParams, settings["features"], where="features"), tape.interval_ns, horizon_ns)
     latency_ns = trading.execution.decision_latency_ns
     return neutral_predictions(tape.records.view(BAR), len(tape.instruments), spec, latency_ns)

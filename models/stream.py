@@ -75,8 +75,3 @@ class Stream:
         self._steps[instrument] += 1
         tradable = self._steps[instrument] > self._warmup_bars and bar["ts_event"][0] > self._trade_from_ns
         return prediction(bar, outputs, float(self._state["sigma"][instrument]), bool(tradable), self._latency_ns)
-
-    def replay(self, bars: np.ndarray) -> None:
-        """Rebuild the state from recorded ``bars``, shape (rows,) dtype BAR: recovery after a restart without a gap."""
-        for row in range(len(bars)):
-            self.on_bar(bars[row : row + 1])

@@ -13,16 +13,17 @@ import numpy as np
 
 from core.canonical import hash_json
 from core.errors import require
+from core.records import MINUTE_NS
 from core.settings import Section, decimal, within
 
 DOWN: Final = 0
 FLAT: Final = 1
 UP: Final = 2
+CLASSES: Final = (DOWN, FLAT, UP)
 NULL: Final = -128  # no label
 HORIZON_MINUTES_MAX: Final = 30 * 1_440
 NEVER_NS: Final = 2**63 - 1  # known_at of a row without a label
 
-_MINUTE_NS: Final = 60_000_000_000
 _LABEL_VERSION: Final = 1  # raise it when the rule changes
 
 
@@ -39,7 +40,7 @@ class LabelParams(Section, frozen=True, kw_only=True):
     @property
     def horizon_ns(self) -> int:
         """The horizon in ns."""
-        return self.horizon_minutes * _MINUTE_NS
+        return self.horizon_minutes * MINUTE_NS
 
     def as_json(self) -> dict[str, Any]:
         """The label's specification as canonical JSON data: the manifest's ``label_spec``."""

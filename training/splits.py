@@ -18,13 +18,12 @@ from typing import Final
 import numpy as np
 
 from core.errors import BadConfig, BadInput, Refused
+from core.records import DAY_NS, MINUTE_NS
 from core.settings import Section, within
 from models.manifest import Fold
 from training.labels import NEVER_NS
 
-DAY_NS: Final = 86_400_000_000_000
 DAYS_MAX: Final = 36_525  # a hundred years
-_MINUTE_NS: Final = 60_000_000_000
 
 
 class SplitParams(Section, frozen=True, kw_only=True):
@@ -52,7 +51,7 @@ class SplitParams(Section, frozen=True, kw_only=True):
     @property
     def embargo_ns(self) -> int:
         """The embargo in ns."""
-        return self.embargo_minutes * _MINUTE_NS
+        return self.embargo_minutes * MINUTE_NS
 
 
 def walk_forward(

@@ -85,14 +85,6 @@ def test_bars_of_the_warm_up_prefix_are_flagged_but_seen(bars: np.ndarray) -> No
     assert after[late].tobytes() == before[late].tobytes() and (after["flags"][late] == 0).any()
 
 
-def test_replaying_the_past_restores_the_stream(bars: np.ndarray) -> None:
-    whole = play(new_stream(Recorder(2)), bars)
-    for cut in (1, 350, 650):
-        restored = new_stream(Recorder(2))
-        restored.replay(bars[:cut])
-        assert play(restored, bars[cut:]).tobytes() == whole[cut:].tobytes()
-
-
 def test_read_only_rows_of_a_tape_are_taken(bars: np.ndarray) -> None:
     frozen = bars[:5].copy()
     frozen.flags.writeable = False

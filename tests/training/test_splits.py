@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from purgedcv import purge
 
 from core.errors import BadConfig, BadInput, Refused
+from core.records import DAY_NS
 from core.settings import parse
 from tests.features.walk import INTERVAL_NS, LATENCY_NS, START_NS, walk
 from training.labels import NEVER_NS, LabelParams, make
-from training.splits import DAY_NS, SplitParams, verify, walk_forward
+from training.splits import SplitParams, verify, walk_forward
 
 HOUR_NS = DAY_NS // 24
 DAY_ZERO = 19_783  # 2024-03-01
