@@ -42,8 +42,8 @@ def small_params() -> Params:
     )
 
 
-def make_artifacts(root: Path, params: Params, *, strength: float = 3.0) -> None:
-    """Everything the backtest stage reads, under ``root``. A strong signal, so that a few days hold enough trades."""
+def make_artifacts(root: Path, params: Params, *, strength: float = 4.0) -> None:
+    """Everything the backtest stage reads, under ``root``. The strongest signal: eight test days must show it."""
     spec = market.from_yaml((ROOT / "data/markets/builtin.yaml").read_text(), where="builtin").select(
         ("BTC-USDT", "ETH-USDT")
     )
