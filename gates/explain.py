@@ -30,8 +30,7 @@ def needed(gate: Gate) -> str:
     """The gate's condition, such as ``lower > 0, n ≥ 100``."""
     if gate.limit is None:
         return "reported"
-    sign = {"min": "≥", "max": "≤"} if not gate.exclusive else {"min": ">", "max": "<"}
-    condition = f"{gate.bound} {sign[gate.direction]} {number(gate.limit)}"
+    condition = f"{gate.bound} {gate.relation} {number(gate.limit)}"
     return condition + (f", n ≥ {gate.min_n:,}" if gate.min_n else "")
 
 

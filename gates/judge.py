@@ -111,8 +111,7 @@ def _row(gate: Gate, metric: Metric | None) -> Row:
         return Row(gate, metric, Outcome.INSUFFICIENT, f"{gate.metric} is undefined on this sample")
     if number is None:
         return Row(gate, metric, Outcome.ERROR, f"{gate.metric} has no {gate.bound} bound")
-    sign = {("min", False): "≥", ("min", True): ">", ("max", False): "≤", ("max", True): "<"}
-    wanted = f"{sign[gate.direction, gate.exclusive]} {gate.limit:.6g}"
+    wanted = f"{gate.relation} {gate.limit:.6g}"
     what = "" if gate.bound == "value" else f"{gate.bound} bound "
     result, relation = (Outcome.PASS, "is") if gate.holds(number) else (Outcome.FAIL, "must be")
     return Row(gate, metric, result, f"{what}{number:.6g} {relation} {wanted}")

@@ -68,6 +68,13 @@ class Gate:
     exclusive: bool = False
     why: str = ""
 
+    @property
+    def relation(self) -> str:
+        """What a number must be to the limit: ≥, >, ≤ or <."""
+        if self.direction == "min":
+            return ">" if self.exclusive else "≥"
+        return "<" if self.exclusive else "≤"
+
     def holds(self, number: float) -> bool:
         """Whether ``number`` is on the right side of the limit; a gate without limit always holds."""
         if self.limit is None:
