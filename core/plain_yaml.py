@@ -29,7 +29,7 @@ def parse_yaml(text: bytes | str, *, where: str) -> Any:
     except BadConfig as error:
         raise BadConfig(f"{where}: {error}") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, a number of 5,000 digits
-        raise BadConfig(f"{where}: not YAML: {error}") from None
+        raise BadConfig(f"{where}: not YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise BadConfig(f"{where}: not YAML that this program reads: nested too deeply") from None
 

@@ -149,8 +149,10 @@ class Market(Section, frozen=True, kw_only=True):
     def select(self, symbols: tuple[str, ...]) -> "Market":
         """This market reduced to ``symbols`` (empty: all of it), in the market's own order.
 
-        Raises BadConfig for a symbol it does not list.
+        Raises BadConfig for a symbol it does not list or that is given twice.
         """
+        if len(set(symbols)) < len(symbols):
+            raise BadConfig(f"symbols {list(symbols)}: one is given twice; keep one")
         known = [listing.symbol for listing in self.listings]
         if unknown := set(symbols) - set(known):
             raise BadConfig(f"symbols {sorted(unknown)} are unknown; the market lists {known}")

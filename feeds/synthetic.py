@@ -39,12 +39,14 @@ import numpy as np
 from core.errors import BadConfig, BadInput
 from core.jit import entry, kernel
 from core.records import BAR, DAY_NS, MINUTE_NS, PPM, Kind
-from core.settings import Execution
+from core.settings import Execution, within
 from feeds.market import WEEKDAYS, Dynamics, Market, Motion
 
 HOUR_MINUTES: Final = 60
 MONDAY_OFFSET: Final = 3  # 1970-01-01 was a Thursday
 STRENGTH_MAX: Final = 4.0
+DAYS_MAX: Final = 36_525  # a hundred years
+LAST_START_YEAR: Final = 2150  # int64 ns end in 2262
 TICKS_MIN: Final = 100  # a cheaper price would move by more than 1 % a tick
 ACTIVITY_BASE: Final = 0.5  # volume follows the size of a move: mean 1 over normal innovations
 ACTIVITY_PER_SIGMA: Final = 0.625
@@ -220,16 +222,15 @@ def _dynamics(spec: Market) -> Dynamics:
 
 def _check(dynamics: Dynamics, days: int, seed: int, strength: float, start: str | None) -> int:
     """Refuse arguments out of bounds and return the first day since the epoch."""
-    if days < 1:
-        raise BadConfig(f"days is {days}; a synthetic market needs at least 1")
-    if not 0 <= seed < 2**64:
-        raise BadConfig(f"seed is {seed}; it must lie in [0, 2^64)")
+    within("days", days, 1, DAYS_MAX)
+    within("seed", seed, 0, 2**64 - 1)
     if not 0 <= strength <= STRENGTH_MAX:
         raise BadConfig(f"strength is {strength}; it must lie in [0, {STRENGTH_MAX:g}]")
     try:
         first = date.fromisoformat(start or dynamics.start)
     except ValueError:
         raise BadConfig(f"start is {start!r}; give a day as 2024-01-31") from None
+    within("the year of start", first.year, 1970, LAST_START_YEAR)
     return first.toordinal() - date(1970, 1, 1).toordinal()
 
 

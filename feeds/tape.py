@@ -28,6 +28,7 @@ from core.records import RECORD, RECORD_BYTES, RECORD_VERSION
 MAGIC: Final = b"PORTCULLIS-TAPE\n"
 HEAD_BYTES: Final = 65_536
 _HASH_CHUNK_ROWS: Final = 65_536
+_REMEDY: Final = "copy it again from where it was made, or make it anew with `dvc repro`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,18 @@ class Tape:
         size = path.stat().st_size
         expected = HEAD_BYTES + head["rows"] * RECORD_BYTES
         if size != expected:
-            raise BadTape(f"{path}: {size} bytes, {expected} expected for {head['rows']} rows: truncated or extended")
+            raise BadTape(
+                f"{path}: {size} bytes, {expected} expected for {head['rows']} rows: truncated or extended; {_REMEDY}"
+            )
         records = (
             np.memmap(path, RECORD, "r", offset=HEAD_BYTES, shape=(head["rows"],))
             if head["rows"]
             else np.zeros(0, RECORD)
         )
         if verify and (found := _records_sha256(records)) != head["records_sha256"]:
-            raise BadTape(f"{path}: records hash to {found[:16]}, the head says {head['records_sha256'][:16]}: altered")
+            raise BadTape(
+                f"{path}: records hash to {found[:16]}, the head says {head['records_sha256'][:16]}: altered; {_REMEDY}"
+            )
         return cls(
             path=path,
             records=records,
@@ -141,13 +146,13 @@ def _read_head(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise BadTape(f"{path}: {error.strerror}; make it with `dvc repro ingest`") from None
     if len(packed) < HEAD_BYTES or not packed.startswith(MAGIC):
-        raise BadTape(f"{path}: not a tape (no head of {HEAD_BYTES} bytes starting with {MAGIC!r})")
+        raise BadTape(f"{path}: not a tape (no head of {HEAD_BYTES} bytes starting with {MAGIC!r}); {_REMEDY}")
     stated, body = packed[len(MAGIC) : len(MAGIC) + 64], packed[len(MAGIC) + 64 :].rstrip(b" ")
     if sha256_hex(body).encode() != stated:
-        raise BadTape(f"{path}: the head does not match its own hash: altered")
+        raise BadTape(f"{path}: the head does not match its own hash: altered; {_REMEDY}")
     head: dict[str, Any] = json.loads(body)
     if head["version"] != RECORD_VERSION:
-        raise BadTape(f"{path}: record version {head['version']}, this program reads {RECORD_VERSION}")
+        raise BadTape(f"{path}: record version {head['version']}, this program reads {RECORD_VERSION}; {_REMEDY}")
     return head
 
 

@@ -30,6 +30,9 @@ def output_folder(folder: Path) -> Iterator[Path]:
         if folder.exists():
             shutil.rmtree(folder)
         rename(partial, folder)
+    except OSError as error:
+        error.filename = error.filename or str(folder)  # a full disk does not say which file it stopped
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

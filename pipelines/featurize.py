@@ -5,6 +5,7 @@ of the tape, and ``spec.json``. The tape is read in chunks and the arrays are wr
 does not grow with the history.
 """
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -67,7 +68,11 @@ def _fill(tape: Tape, folder: Path, spec: FeatureSpec, label: LabelParams, chunk
 
 
 def _create(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
-    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    """A new array in the file ``path``, its room on the disk taken now: writing a map to a full disk is a SIGBUS."""
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    with open(path, "r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _bars(tape: Tape, rows: slice | np.ndarray) -> np.ndarray:

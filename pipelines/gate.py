@@ -13,11 +13,11 @@ from gates.trials import record_trial
 from gates.workspace import Workspace, open_case
 from models import command
 from models.atomic import write_atomic
-from models.output import verify_output
+from models.output import output_folder, verify_output
 
 
-def judge_candidate(work: Workspace) -> Verdict:
-    """Judge artifacts/candidate on artifacts/backtest/metrics.json; write artifacts/gate/{verdict.json,table.md}.
+def judge_candidate(work: Workspace, out: Path) -> Verdict:
+    """Judge artifacts/candidate on artifacts/backtest/metrics.json; write ``out``/{verdict.json,table.md}.
 
     Raises BadInput, BadConfig or Refused for missing, malformed or altered files.
     """
@@ -29,25 +29,24 @@ def judge_candidate(work: Workspace) -> Verdict:
         "metrics_sha256": case.metrics_sha256,
         "gates_sha256": case.gate_file.sha256,
     }
-    write_atomic(work.verdict, (json.dumps(verdict, indent=2, sort_keys=True) + "\n").encode())
-    write_atomic(work.verdict.with_name("table.md"), markdown(case.verdict).encode())
+    write_atomic(out / work.verdict.name, (json.dumps(verdict, indent=2, sort_keys=True) + "\n").encode())
+    write_atomic(out / "table.md", markdown(case.verdict).encode())
     return case.verdict
 
 
-def render_report(work: Workspace) -> Path:
-    """The backtest's tearsheet with the verdict on it. Raises BadInput naming a missing file of the backtest."""
-    path = work.verdict.with_name("report.html")
-    verdict = json.loads(work.verdict.read_bytes())
-    write_atomic(path, report.render(*results.read(work.metrics.parent), verdict).encode())
-    return path
+def render_report(work: Workspace, out: Path) -> None:
+    """The backtest's tearsheet with the verdict in ``out`` on it. Raises BadInput naming a missing file of it."""
+    verdict = json.loads((out / work.verdict.name).read_bytes())
+    write_atomic(out / "report.html", report.render(*results.read(work.metrics.parent), verdict).encode())
 
 
 def main() -> None:
     """Run the stage in the current folder."""
     work = Workspace(Path())
     verify_output(work.metrics.parent, stage="backtest")
-    verdict = judge_candidate(work)
-    render_report(work)
+    with output_folder(work.verdict.parent) as out:
+        verdict = judge_candidate(work, out)
+        render_report(work, out)
     print_table(verdict)
     if verdict.outcome is Outcome.ERROR:
         raise BadInput(f"{work.metrics}: {'; '.join(verdict.obstacles())}")

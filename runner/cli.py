@@ -178,7 +178,7 @@ def ledger_verify(home: HomeOption = DEFAULT_HOME, run: RunOption = None, as_dat
 def ledger_show(
     home: HomeOption = DEFAULT_HOME,
     run: RunOption = None,
-    last: Annotated[int, typer.Option(help="How many of the last entries.")] = 20,
+    last: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many of the last entries.")] = 20,
     as_data: JsonOption = False,
 ) -> None:
     """Show the last entries, in units of each asset."""

@@ -9,11 +9,15 @@
     <home>/runs/<run>/lock        the lease of the process that writes the run
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from core.errors import BadInput
 from runner import journal
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,8 @@ class Home:
 
     def run(self, name: str) -> Run:
         """The run ``name``, which need not exist yet. Raises BadInput if it cannot be a folder's name."""
-        if not name or name != Path(name).name or name.startswith("."):
-            raise BadInput(f"run {name!r}: a name without slashes or a leading dot is needed")
+        if not _NAME.fullmatch(name):
+            raise BadInput(f"run {name!r}: up to 64 letters, digits, - _ and . are a name, the first no dot")
         return Run(self.runs / name)
 
     def names(self) -> list[str]:

@@ -28,6 +28,7 @@ from runner.schema import FORMAT, OBJECTS
 
 NAME: Final = "journal.db"
 _BUSY_TIMEOUT_MS: Final = 5_000
+_DAMAGED: Final = "the database itself is damaged; restore the run's folder"
 
 
 @contextmanager
@@ -39,14 +40,14 @@ def sqlite_errors(path: Path, remedy: str) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, UnicodeDecodeError) as error:
-        raise BadTape(f"{path}: {error}; {remedy}") from error
+        raise BadTape(f"{path}: {' '.join(str(error).split())}; {remedy}") from error
 
 
 def connect(path: Path, *, write: bool) -> sqlite3.Connection:
     """A connection to a run's database, in autocommit mode. Raises BadTape if it cannot be opened."""
     if not write and not path.exists():
         raise BadTape(f"{path}: no journal there; `runner paper` writes one")
-    with sqlite_errors(path, "it cannot be opened as a journal"):
+    with sqlite_errors(path, "it cannot be opened as a journal; restore the run's folder"):
         mode = "rwc" if write else "ro"
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None)
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
@@ -59,7 +60,7 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
 
 def check_schema(connection: sqlite3.Connection, path: Path) -> None:
     """Raise BadTape unless ``connection`` holds exactly our tables, triggers and indexes, and a sound file."""
-    with sqlite_errors(path, "the database itself is damaged"):
+    with sqlite_errors(path, _DAMAGED):
         found = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         damage = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
@@ -69,12 +70,12 @@ def check_schema(connection: sqlite3.Connection, path: Path) -> None:
         if OBJECTS.get(name) != found.get(name):
             raise BadTape(f"{path}: {name}: its definition was altered, added or removed")
     if damage != "ok":
-        raise BadTape(f"{path}: {damage}: the database itself is damaged")
+        raise BadTape(f"{path}: {' '.join(damage.split())}: {_DAMAGED}")
 
 
 def read_header(connection: sqlite3.Connection, path: Path) -> tuple[dict[str, Any], bytes]:
     """The segment's header and its SHA-256. Raises BadTape if it is missing or altered."""
-    with sqlite_errors(path, "it is not a journal"):
+    with sqlite_errors(path, "it is not a journal; restore the run's folder"):
         rows = connection.execute("SELECT header, sha256 FROM segment").fetchall()
     if len(rows) != 1:
         raise BadTape(f"{path}: {len(rows)} segment headers, 1 expected")
@@ -86,7 +87,7 @@ def read_header(connection: sqlite3.Connection, path: Path) -> tuple[dict[str, A
 
 def stored_batches(connection: sqlite3.Connection, path: Path) -> Iterator[tuple[int, bytes, bytes]]:
     """(sequence number of the first record, records, head after them) of each batch, unchecked."""
-    with sqlite_errors(path, "the journal cannot be read"):
+    with sqlite_errors(path, "the journal cannot be read; restore the run's folder"):
         for first, count, records, head in connection.execute(
             "SELECT first, count, records, head FROM batch ORDER BY first"
         ):
@@ -201,7 +202,7 @@ class Journal:
     def _compare(self, data: bytes) -> bytes:
         """Compare ``data`` with the stored stream; return what lies beyond its end."""
         while len(self._expected) < len(data) and self._read < self.durable:
-            with sqlite_errors(self.path, "the journal cannot be read"):
+            with sqlite_errors(self.path, "the journal cannot be read; restore the run's folder"):
                 row = self._connection.execute("SELECT count, records FROM batch WHERE first = ?", (self._read,))
                 count, records = row.fetchone()
             self._read += count

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from core.errors import Refused
+from core.errors import BadInput, Refused
 from models.atomic import write_atomic
 from models.lineage import program
 from models.statement import Statement
@@ -103,11 +103,13 @@ def describe(run: Run, expect: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 def read_about(run: Run) -> dict[str, Any]:
-    """What is local to this machine and run; empty if nothing was written yet."""
+    """What is local to this machine and run; empty if nothing was written yet. Raises BadInput if it is damaged."""
     if not run.about.exists():
         return {}
-    about: dict[str, Any] = msgspec.json.decode(run.about.read_bytes())
-    return about
+    try:
+        return msgspec.json.decode(run.about.read_bytes(), type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise BadInput(f"{run.about}: not readable ({error}); remove it, no result depends on it") from None
 
 
 def _write_about(run: Run, about: dict[str, Any]) -> None:

@@ -78,7 +78,8 @@ def rows(data: Dataset, fold: Fold) -> FoldRows:
     """The rows of each block of ``fold`` whose kernel was warm and that have a label.
 
     The purge is in the bounds of ``fold``: ``training.splits`` ends a block before the first label that the next block
-    would leak into. Raises BadInput if nothing is left to train on or to calibrate with.
+    would leak into. Raises BadInput if nothing is left to train on or to calibrate with, or if every
+    training label is of one class.
     """
     usable = np.asarray(data.ready) & (np.asarray(data.label) != NULL)
 
@@ -95,6 +96,11 @@ def rows(data: Dataset, fold: Fold) -> FoldRows:
             raise BadInput(
                 f"fold {fold.index}: no usable {name} row between its bounds; give it more days or check the data"
             )
+    if len(classes := np.unique(data.label[found.train])) < 2:
+        raise BadInput(
+            f"fold {fold.index}: its {len(found.train)} training labels are all of class {classes[0]}; lower "
+            "labels.dead_zone_sigma, or give the fold more days"
+        )
     return found
 
 

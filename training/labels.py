@@ -19,7 +19,6 @@ from core.settings import Section, decimal, within
 DOWN: Final = 0
 FLAT: Final = 1
 UP: Final = 2
-CLASSES: Final = (DOWN, FLAT, UP)
 NULL: Final = -128  # no label
 HORIZON_MINUTES_MAX: Final = 30 * 1_440
 NEVER_NS: Final = 2**63 - 1  # known_at of a row without a label

@@ -38,6 +38,12 @@ def test_every_market_file_parses_into_instruments(path: Path) -> None:
         ("weekday_volume_ppm: [1050000, ", "weekday_volume_ppm: [", "7, Monday first"),
         ("jump_chance_ppm: 1000", "jump_chance_ppm: 2000000", "jump_chance_ppm"),
         ("outage_bars_min: 3", "outage_bars_min: 99", "outage_bars_min"),
+        ('tick: "0.01"', "tick: abc", "BTC-USDT: tick is 'abc'"),
+        ('tick: "0.01"', 'tick: "nan"', "BTC-USDT: tick is 'nan'"),
+        ('min_notional: "5"', 'min_notional: "-1"', "BTC-USDT: min_notional is '-1'"),
+        ('price: "60000"', 'price: "1e400"', "BTC-USDT.price"),
+        ("symbol: BTC-USDT", "symbol: ../BTC", "it names files"),
+        ("maker_fee_ppm: 1000", "maker_fee_ppm: 1000\nmaker_fee_ppm: 0", "given twice"),
         ("half_life_bars: 24", "half_life_bars: 0", "half_life_bars"),
         ("sigma_ppm: 1700", "sigma_ppm: 0", "BTC-USDT"),
         ("innovation_clip_ppm: 12000000", "innovation_clip_ppm: 99000000", "25 %"),
@@ -63,3 +69,8 @@ def test_select_keeps_the_markets_order_and_refuses_strangers() -> None:
     assert BUILTIN.select(()) == BUILTIN
     with pytest.raises(BadConfig, match="DOGE-USDT"):
         BUILTIN.select(("DOGE-USDT",))
+
+
+def test_a_symbol_asked_for_twice_is_refused() -> None:
+    with pytest.raises(BadConfig, match="given twice"):
+        BUILTIN.select(("BTC-USDT", "BTC-USDT"))

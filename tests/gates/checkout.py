@@ -72,7 +72,7 @@ def put_candidate(work: Workspace, onnx: bytes, metrics: dict[str, Any] = PASSIN
 def judged(work: Workspace, onnx: bytes, metrics: dict[str, Any] = PASSING) -> str:
     """``put_candidate``, then the gate stage's work."""
     identity = put_candidate(work, onnx, metrics)
-    gate.judge_candidate(work)
+    gate.judge_candidate(work, work.verdict.parent)
     return identity
 
 

@@ -123,7 +123,7 @@ def test_errors_are_one_line_with_their_exit_code(work: Workspace, keys: Path) -
 
 
 def test_the_stage_succeeds_on_any_verdict_and_writes_it(here: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "render_report", lambda work: None)  # the tearsheet has its own tests
+    monkeypatch.setattr(gate, "render_report", lambda work, out: None)  # the tearsheet has its own tests
     for metrics, verdict in ((PASSING, "PASS"), (FAILING, "FAIL"), (FEW, "INSUFFICIENT")):
         put_candidate(here, b"a", metrics)
         seal(here.metrics.parent)

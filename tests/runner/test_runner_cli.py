@@ -260,3 +260,15 @@ def test_help_teaches(runner: Runner) -> None:
     assert code == 0
     for text in ("Exit codes", "paper", "replay", "ledger", "status", "doctor", "show-config"):
         assert text in out
+
+
+def test_names_counts_and_notes_out_of_bounds(place: Path, runner: Runner) -> None:
+    for name in ("../x", ".x", "a/b", "a\nb", "a" * 65):
+        code, _, err = runner("status", "--home", place / "home", "--run", name)
+        assert code == 30 and "letters, digits" in err
+    for last in (-1, 10**20):
+        assert runner("ledger", "show", "--home", place / "home", "--last", last)[0] == 2
+    assert runner(*paper(place, "noted"))[0] == 0
+    (place / "home/runs/noted/about.json").write_text("{")
+    code, _, err = runner("status", "--home", place / "home", "--run", "noted")
+    assert code == 30 and "about.json: not readable" in err and "remove it" in err
