@@ -10,6 +10,7 @@ from typing import Any
 import lightning
 import numpy as np
 
+from core.errors import BadInput
 from features import scaling
 from models.manifest import Fold
 from training import lanes, networks
@@ -74,6 +75,11 @@ def _fit_network(
         chunk=params.chunk,
         burn_in=params.burn_in,
     )
+    if not layout.counts.any():
+        raise BadInput(
+            f"fold {task.fold.index}: training.burn_in is {params.burn_in} bars and leaves none of a lane to learn from; "
+            f"lower it or training.lanes ({params.lanes})"
+        )
     loader = lanes.LaneLoader(layout, data, scale)
     network = networks.build(task.model, data.features.shape[1])
     module = DirectionModule(network, params, steps=params.epochs * len(loader))

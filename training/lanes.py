@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from core.errors import BadInput
 from features.scaling import Scaling
 from training.dataset import Dataset
 
@@ -39,10 +38,7 @@ class Batch(NamedTuple):
 
 
 def build(runs: Iterable[np.ndarray], loss_rows: np.ndarray, *, lanes: int, chunk: int, burn_in: int) -> Lanes:
-    """Lay ``runs`` (row numbers, each in time order) out as ``lanes`` lanes; only ``loss_rows`` carry loss.
-
-    Raises BadInput if none of them does.
-    """
+    """Lay ``runs`` (row numbers, each in time order) out as ``lanes`` lanes; only ``loss_rows`` carry loss."""
     pieces, starts = [], []
     for run in runs:
         padded = np.full(-(-len(run) // chunk) * chunk, _PADDING, np.int64)
@@ -56,11 +52,6 @@ def build(runs: Iterable[np.ndarray], loss_rows: np.ndarray, *, lanes: int, chun
     fresh = np.concatenate([fresh, np.ones(missing, bool)]).reshape(lanes, per_lane)
     fresh[:, 0] = True
     counts = np.isin(rows, loss_rows) & (_bars_since_fresh(fresh, chunk) >= burn_in)
-    if not counts.any():
-        raise BadInput(
-            f"training.burn_in is {burn_in} bars, a lane has {per_lane * chunk}: no bar would carry loss; lower it or "
-            f"training.lanes ({lanes})"
-        )
     return Lanes(np.where(rows == _PADDING, chunks[0, 0], rows), counts, fresh)
 
 

@@ -126,3 +126,11 @@ def test_logistic_regression_recovers_a_planted_direction() -> None:
     probabilities = logistic_probabilities(arrays, seen.features[3_000:])
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     assert (probabilities.argmax(axis=1) == seen.label[3_000:]).mean() > 0.9
+
+
+def test_training_that_could_learn_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = dataset(4_000)
+    with pytest.raises(BadInput, match=r"training.burn_in is 60000 bars .* lower it"):
+        fitted(data, monkeypatch, burn_in=60_000)
+    with pytest.raises(BadInput, match=r"labels are all of class 1; lower labels.dead_zone_sigma"):
+        fitted(replace(data, label=np.ones_like(data.label)), monkeypatch)

@@ -1,12 +1,10 @@
 """Lanes hold every row once, in order, with the state fresh exactly where a stream starts."""
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.errors import BadInput
 from features.scaling import Scaling
 from tests.training.worlds import dataset
 from training import lanes
@@ -81,9 +79,3 @@ def test_carried_state_equals_one_long_pass() -> None:
         for run in (np.arange(250), np.arange(250, 400)):
             whole, _ = network(torch.from_numpy(data.features[run])[None], network.initial_state(1))
             np.testing.assert_allclose([chunked[row] for row in run], whole.move[0].numpy(), atol=1e-6)
-
-
-def test_a_burn_in_that_leaves_no_loss_is_refused() -> None:
-    rows = np.arange(100)
-    with pytest.raises(BadInput, match=r"training.burn_in is 200 bars.*lower it"):
-        lanes.build([rows], rows, lanes=2, chunk=10, burn_in=200)
