@@ -77,7 +77,7 @@ def _fit_network(
     )
     if not layout.counts.any():
         raise BadInput(
-            f"fold {task.fold.index}: training.burn_in is {params.burn_in} bars and leaves none of a lane to learn from; "
+            f"fold {task.fold.index}: training.burn_in is {params.burn_in} bars and leaves none to learn from; "
             f"lower it or training.lanes ({params.lanes})"
         )
     loader = lanes.LaneLoader(layout, data, scale)
