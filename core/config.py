@@ -162,7 +162,7 @@ def _check_execution(execution: Execution) -> None:
 
 def _check_risk(risk: Risk) -> None:
     within("risk.sigma_target_ppm", risk.sigma_target_ppm, 1, PPM)
-    for name in ("asset_cap_ppm", "total_cap_ppm", "daily_stop_ppm", "flatten_drawdown_ppm"):
+    for name in ("asset_cap_ppm", "total_cap_ppm", "daily_stop_ppm", "flatten_daily_loss_ppm", "flatten_drawdown_ppm"):
         within(f"risk.{name}", getattr(risk, name), 1, PPM)  # above the whole account is leverage
     for name in ("caution_multiplier_ppm", "min_confidence_ppm"):
         within(f"risk.{name}", getattr(risk, name), 0, PPM)
@@ -175,6 +175,11 @@ def _check_risk(risk: Risk) -> None:
     caution, halt, flatten = risk.caution_drawdown_ppm, risk.halt_drawdown_ppm, risk.flatten_drawdown_ppm
     _below("risk.caution_drawdown_ppm", caution, "risk.halt_drawdown_ppm", halt)
     _below("risk.halt_drawdown_ppm", halt, "risk.flatten_drawdown_ppm", flatten)
+    if risk.daily_stop_ppm > risk.flatten_daily_loss_ppm:
+        raise BadConfig(
+            f"risk.daily_stop_ppm is {risk.daily_stop_ppm}, above risk.flatten_daily_loss_ppm "
+            f"{risk.flatten_daily_loss_ppm}: the account would be sold out before entries stop"
+        )
     if risk.asset_cap_ppm > risk.total_cap_ppm:
         raise BadConfig(
             f"risk.asset_cap_ppm is {risk.asset_cap_ppm}, above risk.total_cap_ppm {risk.total_cap_ppm}: "

@@ -68,6 +68,7 @@ CONFIG: Final = np.dtype(
             "flatten_drawdown_ppm",
             "caution_multiplier_ppm",
             "daily_stop_ppm",
+            "flatten_daily_loss_ppm",
             "min_confidence_ppm",
             "prediction_ttl_ns",
             "price_band_ppm",

@@ -204,6 +204,7 @@ class Reason(IntEnum):
     RECOVERED = 57
     NEW_DAY = 58
     FACT_BEYOND_LIMIT = 59
+    DAILY_FLATTEN = 60
     # intents
     ENTRY = 70
     EXIT = 71

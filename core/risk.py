@@ -1,4 +1,4 @@
-"""The risk state machine: NORMAL, CAUTION, HALT, FLATTEN, the daily stop, the circuit breaker and the kill switch.
+"""The risk state machine: NORMAL, CAUTION, HALT, FLATTEN, the daily limits, the circuit breaker and the kill switch.
 
 One definition of drawdown: (peak equity - equity) / peak equity, rounded up, the peak being the highest equity seen
 since the start or the last RESUME. Tiers only tighten by themselves, with two exceptions:
@@ -38,6 +38,7 @@ DRAWDOWN_CAUTION: Final = int(Reason.DRAWDOWN_CAUTION)
 DRAWDOWN_HALT: Final = int(Reason.DRAWDOWN_HALT)
 DRAWDOWN_FLATTEN: Final = int(Reason.DRAWDOWN_FLATTEN)
 DAILY_STOP: Final = int(Reason.DAILY_STOP)
+DAILY_FLATTEN: Final = int(Reason.DAILY_FLATTEN)
 NEW_DAY: Final = int(Reason.NEW_DAY)
 RECOVERED: Final = int(Reason.RECOVERED)
 FACT_BEYOND_LIMIT: Final = int(Reason.FACT_BEYOND_LIMIT)
@@ -88,11 +89,20 @@ def update(config: np.void, state: np.void, box: np.void) -> None:
     drawdown = risk["drawdown_ppm"]
     if drawdown >= config["caution_drawdown_ppm"] or risk["state"] == CAUTION:
         _tiers(config, state, box, drawdown)
-    if equity <= risk["day_floor"] and risk["day_stopped"] == 0:
+    if equity <= risk["day_floor"]:
+        _daily_loss(config, state, box, ratio_ppm(risk["day_equity"] - equity, max(1, risk["day_equity"]), DOWN))
+
+
+@kernel
+def _daily_loss(config: np.void, state: np.void, box: np.void, loss: int) -> None:
+    """At the daily stop no more entries today; at the daily loss limit sell out (requirements RISK-03, RISK-12)."""
+    risk = state["risk"]
+    if risk["day_stopped"] == 0:
         risk["day_stopped"] = 1
-        base = max(1, risk["day_equity"])
-        loss = ratio_ppm(risk["day_equity"] - equity, base, DOWN)
         move(state, box, risk["state"], DAILY_STOP, DAILY_LOSS, loss, config["daily_stop_ppm"])
+    sell_out = loss >= config["flatten_daily_loss_ppm"]
+    if sell_out and risk["state"] != FLATTEN and (risk["state"] != HALT or holds_anything(config, state)):
+        move(state, box, FLATTEN, DAILY_FLATTEN, DAILY_LOSS, loss, config["flatten_daily_loss_ppm"])
 
 
 @kernel

@@ -59,7 +59,8 @@ class Risk(Section, frozen=True, kw_only=True):
     halt_drawdown_ppm: int = 60_000
     flatten_drawdown_ppm: int = 90_000
     caution_multiplier_ppm: int = 500_000
-    daily_stop_ppm: int = 20_000
+    daily_stop_ppm: int = 20_000  # no entry until the next UTC day
+    flatten_daily_loss_ppm: int = 50_000  # cancel everything, close everything, halt
     min_confidence_ppm: int = 0  # least max(p_up, p_down) for an entry
     prediction_ttl_ns: int = 60_000_000_000
     price_band_ppm: int = 100_000  # last close against the one before: no entry into a jump

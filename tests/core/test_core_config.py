@@ -21,6 +21,7 @@ def changed(instrument: Instrument, **fields: Any) -> Instrument:
     ("changes", "words"),
     [
         ({"caution_drawdown_ppm": 60_000}, ["caution_drawdown_ppm is 60000", "halt_drawdown_ppm is 60000"]),
+        ({"daily_stop_ppm": 60_000}, ["daily_stop_ppm is 60000", "flatten_daily_loss_ppm 50000"]),
         ({"halt_drawdown_ppm": 95_000}, ["halt_drawdown_ppm is 95000", "flatten_drawdown_ppm is 90000"]),
         ({"asset_cap_ppm": 960_000}, ["asset_cap_ppm is 960000", "total_cap_ppm 950000"]),
         ({"total_cap_ppm": 1_000_001}, ["total_cap_ppm is 1000001", "[1, 1000000]"]),

@@ -28,7 +28,7 @@ def inputs(desk: Desk, seed: int, rows: int) -> list[np.ndarray]:
 @given(seed=st.integers(0, 2**32), share=st.sampled_from([0.1, 1.0]), flatten_ppm=st.sampled_from([30_000, 900_000]))
 def test_repeated_reports_change_not_a_byte(seed: int, share: float, flatten_ppm: int) -> None:
     rules = trading(
-        caution_drawdown_ppm=10_000, halt_drawdown_ppm=20_000, flatten_drawdown_ppm=flatten_ppm, daily_stop_ppm=500_000
+        caution_drawdown_ppm=10_000, halt_drawdown_ppm=20_000, flatten_drawdown_ppm=flatten_ppm, daily_stop_ppm=50_000
     )
     once, twice = Desk(rules, (BTC, ETH)), Desk(rules, (BTC, ETH), venue=False)
     rng, said = np.random.default_rng(seed), []

@@ -16,6 +16,7 @@ def holding(**changes: int) -> tuple[Desk, int]:
         "fixed_lots": LOTS,
         "asset_cap_ppm": 950_000,
         "daily_stop_ppm": 1_000_000,
+        "flatten_daily_loss_ppm": 1_000_000,
         "prediction_ttl_ns": 10**17,
         **changes,
     }
@@ -118,6 +119,28 @@ def test_daily_stop_blocks_entries_until_the_next_utc_day() -> None:
     (lifted,) = close_at(desk, start, CLOSE, step=287)  # closes 23:55 + 5 min, known after midnight
     assert lifted["reason"] == Reason.NEW_DAY
     assert desk.state[0]["risk"]["day_stopped"] == 0
+
+
+def test_the_daily_loss_limit_sells_out_and_halts() -> None:
+    desk, start = holding(daily_stop_ppm=20_000, flatten_daily_loss_ppm=50_000)
+    assert [int(r["reason"]) for r in close_at(desk, start, price_for(49_000))] == [
+        Reason.DRAWDOWN_CAUTION,
+        Reason.DAILY_STOP,
+    ]
+    out = desk.feed(bars([price_for(51_000)], start_ns=start + STEP_NS))
+    (breach,) = only(out, Kind.RISK)
+    assert (breach["reason"], breach["metric"], breach["limit"]) == (
+        Reason.DAILY_FLATTEN,
+        Metric.DAILY_LOSS_PPM,
+        50_000,
+    )
+    assert breach["state_to"] == RiskState.FLATTEN and breach["value"] >= 50_000
+    (sale,) = only(out, Kind.INTENT)
+    assert (sale["flags"], sale["reason"], sale["qty"]) == (Action.REDUCE, Reason.FLATTEN, LOTS)
+    at = start + 2 * STEP_NS + 1
+    desk.feed(order_report(sale, OrderState.NEW, at))
+    (done,) = only(desk.feed(fill(sale, CLOSE, LOTS, at)), Kind.RISK)
+    assert done["state_to"] == RiskState.HALT
 
 
 @pytest.mark.parametrize(

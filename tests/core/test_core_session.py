@@ -26,6 +26,7 @@ TRADINGS = st.builds(
     halt_drawdown_ppm=st.sampled_from([40_000, 400_000]),
     flatten_drawdown_ppm=st.sampled_from([50_000, 500_000]).map(lambda ppm: max(ppm, 401_000)),
     daily_stop_ppm=st.sampled_from([5_000, 200_000]),
+    flatten_daily_loss_ppm=st.sampled_from([200_000, 900_000]),
     min_confidence_ppm=st.sampled_from([0, 400_000]),
     hold_horizons=st.sampled_from([1, 6]),
     max_orders_per_hour=st.sampled_from([2, 60]),

@@ -38,6 +38,7 @@ TRADING = Trading(
         halt_drawdown_ppm=950_000,
         flatten_drawdown_ppm=990_000,
         daily_stop_ppm=1_000_000,
+        flatten_daily_loss_ppm=1_000_000,
         prediction_ttl_ns=WIDE,
         price_band_ppm=1_000_000_000,
         max_orders_per_hour=256,

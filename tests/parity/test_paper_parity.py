@@ -143,7 +143,7 @@ FLIP_FLOP = Trading(
     account=Account(initial_cash="1000"),
     execution=Execution(order_latency_ns=1, slippage_ppm=0, participation_ppm=0),
     strategy=Strategy(kind="sma", fast=1, slow=2, fixed_lots=1_003),
-    risk=Risk(asset_cap_ppm=950_000, daily_stop_ppm=900_000, price_band_ppm=900_000),
+    risk=Risk(asset_cap_ppm=950_000, daily_stop_ppm=900_000, flatten_daily_loss_ppm=900_000, price_band_ppm=900_000),
 )
 
 
