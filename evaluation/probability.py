@@ -88,6 +88,17 @@ def brier(probability: np.ndarray, label: np.ndarray) -> np.ndarray:
     return np.sum((probability - np.eye(3)[label]) ** 2, axis=1)
 
 
+def direction_brier(probability: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Brier score of "up, given that it moved", [n] in [0, 1]; 0 for flat rows, which say nothing about direction.
+
+    Classes have a dead zone in sigmas, so a model that knows volatility better than sigma does has skill in all three
+    classes without knowing any direction; this score is what is left for direction.
+    """
+    moved = probability[:, 2] + probability[:, 0]
+    up = np.divide(probability[:, 2], moved, out=np.full(len(label), 0.5), where=moved > 0)
+    return np.where(label == 1, 0.0, (up - (label == 2)) ** 2)
+
+
 def log_loss(probability: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Negative log likelihood of each row in nats, [n]."""
     return -np.log(np.maximum(probability[np.arange(len(label)), label], _LEAST_PROBABILITY))
@@ -114,9 +125,15 @@ def scores(rows: Forecasts, days: np.ndarray, bootstrap: Bootstrap, n_effective:
         return bootstrap.estimate(ratio if against is None else skill, by_day(columns, rows.day, days), n_effective)
 
     loss, reference = brier(rows.probabilities, rows.label), brier(rows.climatology, rows.label)
+    moved = rows.select(rows.label != 1)
+    n_moved = n_effective * len(moved) // max(1, len(rows))
+    direction = np.stack(
+        [direction_brier(item, moved.label) for item in (moved.probabilities, moved.climatology)], axis=1
+    )
     log, log_reference = log_loss(rows.probabilities, rows.label), log_loss(rows.climatology, rows.label)
     return {
         "skill_over_climatology": mean(loss, reference),
+        "direction_skill": bootstrap.estimate(skill, by_day(direction, moved.day, days), n_moved),
         "log_skill_over_climatology": mean(log, log_reference),
         "brier": mean(loss),
         "log_loss": mean(log),

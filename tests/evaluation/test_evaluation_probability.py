@@ -72,6 +72,20 @@ def test_a_forecast_that_knows_something_has_skill_and_one_that_does_not_has_non
     assert blind["directional_accuracy"].lower <= 0.5 <= blind["directional_accuracy"].upper
 
 
+def test_knowing_how_far_is_not_knowing_where() -> None:
+    """A forecaster of volatility has skill in three classes, on a martingale too; of direction it has none."""
+    rng = np.random.default_rng(3)
+    moves = rng.choice([0.4, 0.9], 20_000)
+    label = np.where(rng.random(20_000) < moves, rng.choice([0, 2], 20_000), 1)
+    found = scores(
+        forecasts(np.stack([moves / 2, 1 - moves, moves / 2], axis=1), label, np.array([0.325, 0.35, 0.325]))
+    )
+    assert found["skill_over_climatology"].lower > 0.05
+    assert found["direction_skill"].value == pytest.approx(0, abs=1e-12)
+    assert found["direction_skill"].n < found["skill_over_climatology"].n
+    assert scores(drawn(1.0))["direction_skill"].lower > 0.1
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_noise_dressed_as_a_forecast_does_not_pass(seed: int) -> None:
     real, noise = drawn(0.5, seed), drawn(0.5, seed + 100)

@@ -17,6 +17,7 @@ NOW = "2026-01-01T00:00:00+00:00"
 
 # what a model that passes every gate of bar_model measures
 PASSING: dict[str, dict[str, Any]] = {
+    "direction_skill": {"value": 0.01, "lower": 0.005, "upper": 0.015, "n": 3_000, "unit": "share"},
     "skill_over_climatology": {"value": 0.02, "lower": 0.01, "upper": 0.03, "n": 5_000, "unit": "share"},
     "expectancy_bps": {"value": 12.0, "lower": 4.0, "upper": 20.0, "n": 400, "unit": "bps"},
     "expectancy_2x_cost_bps": {"value": 3.0, "lower": -2.0, "upper": 8.0, "n": 380, "unit": "bps"},

@@ -37,6 +37,7 @@ def test_a_good_model_passes_and_the_stress_row_only_informs() -> None:
     ("metric", "field", "passes", "fails"),
     [
         ("skill_over_climatology", "lower", 1e-9, 0.0),
+        ("direction_skill", "lower", 1e-9, 0.0),
         ("expectancy_bps", "lower", 1e-9, 0.0),
         ("ece_debiased", "upper", 0.03, 0.0300001),
         ("max_drawdown", "value", 0.0599999, 0.06),
@@ -168,4 +169,4 @@ def test_explanations_say_what_would_change_the_result() -> None:
     wrong = what_would_change(row_of(changed("expectancy_bps", value=-1.0, lower=-4.0), "expectancy_bps_min"))
     assert "would not help" in wrong
     assert "rose by more than 0.04" in what_would_change(row_of(PASSING, "max_drawdown_max"))
-    assert headline(verdict_of(PASSING)) == "PASS on profile bar_model: 8 pass, 1 reported; 1 trial counted"
+    assert headline(verdict_of(PASSING)) == "PASS on profile bar_model: 9 pass, 1 reported; 1 trial counted"

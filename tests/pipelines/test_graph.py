@@ -46,7 +46,8 @@ def test_the_run_ends_in_a_promoted_model(promoted: reduced.Checkout) -> None:
     assert (promoted.path / "artifacts/gate/table.md").read_text().count("|") > 20
     report = (promoted.path / "artifacts/gate/report.html").read_text()
     assert "PASS" in report
-    assert not re.search(r"""(src|href)=["']https?://""", report), "the tearsheet must not ask the network"
+    assert "Content-Security-Policy\" content=\"default-src 'none'" in report, "the tearsheet must not ask the network"
+    assert not re.search(r"<(link|img|iframe|script)[^>]*(src|href)=", report)
 
 
 def test_a_second_run_does_nothing(promoted: reduced.Checkout) -> None:

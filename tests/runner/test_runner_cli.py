@@ -168,7 +168,7 @@ def test_a_tape_of_another_market_is_refused(place: Path, runner: Runner, tmp_pa
         (["--days", "0"], 32, "days is 0"),
         (["--speed", "fast"], 32, "--speed 'fast'"),
         (["--config", "none.yaml"], 32, "none.yaml: No such file"),
-        (["--days", "1", "--run", "../out"], 30, "a name without slashes"),
+        (["--days", "1", "--run", "../out"], 30, "are a name, the first no dot"),
         (["--no-such-option"], 2, "No such option"),
     ],
 )

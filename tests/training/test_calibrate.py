@@ -81,7 +81,7 @@ def test_another_future_and_another_past_leave_the_calibrator_as_it_is() -> None
     scrambled = replace(
         data,
         features=np.where(outside[:, None], np.float32(-7), data.features),
-        label=np.where(outside, 1, data.label).astype(np.int8),
+        label=np.where(outside, (data.label + 1) % 3, data.label).astype(np.int8),
         label_return=np.where(outside, np.float32(9), data.label_return),
     )
     truth, other = calibrate(data, FOLD, network(), BURN_IN), calibrate(scrambled, FOLD, network(), BURN_IN)
