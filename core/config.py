@@ -17,10 +17,11 @@ from typing import Final
 
 import numpy as np
 
-from core import strategies
+from core import simulation, strategies
 from core.errors import BadConfig
+from core.fees import Charged, start_taker_ppm
 from core.instruments import Instrument
-from core.layout import CONFIG, INSTRUMENTS_MAX, PRICE_TICKS_MAX, RATE_SLOTS
+from core.layout import CONFIG, INSTRUMENTS_MAX, PRICE_TICKS_MAX, RATE_SLOTS, zeros
 from core.records import PPM
 from core.settings import Execution, Risk, Strategy, Trading, within
 from core.units import DIVISOR_MAX
@@ -29,6 +30,8 @@ EQUITY_GROWTH_MAX: Final = 100
 SUM_TERMS: Final = 2 * INSTRUMENTS_MAX  # cash, every position, every pending order
 AMOUNT_MAX: Final = 2**62
 BASE_UNITS_MAX: Final = 2**61
+PROFILES: Final = ("spot", "margin")
+LEVERAGE_MAX_PPM: Final = 100 * PPM  # of a margin account
 TIME_NS_MAX: Final = 10**17  # three years: no latency, lifetime or pause is longer
 
 
@@ -39,13 +42,17 @@ def build(trading: Trading, instruments: Sequence[Instrument]) -> np.ndarray:
     """
     check(trading)
     _check_instruments(trading, instruments)
-    config = np.zeros(1, CONFIG)
+    config = zeros(1, CONFIG)
     row = config[0]
     row["n_instruments"] = len(instruments)
     row["initial_cash"], row["equity_max"] = _cash(trading, instruments[0])
     row["fixed_lots"] = trading.strategy.fixed_lots
-    for name in ("order_latency_ns", "slippage_ppm", "participation_ppm", "order_ttl_ns"):
+    row["is_margin"] = int(trading.account.profile == "margin")
+    row["decide_on_event"] = int(trading.execution.decision_clock == "event")
+    for name in ("decision_interval_ns", "slippage_ppm", "participation_ppm", "order_ttl_ns"):
         row[name] = getattr(trading.execution, name)
+    row["simulation"] = simulation.build(trading.execution)
+    row["order_latency_ns"] = simulation.least_ns(row["simulation"]["request"])
     for name in Risk.__struct_fields__:
         if name != "whitelist":
             row[name] = getattr(trading.risk, name)
@@ -60,8 +67,12 @@ def check(trading: Trading) -> None:
 
     Raises BadConfig as ``build`` does.
     """
+    if trading.account.profile not in PROFILES:
+        raise BadConfig(
+            f"account.profile is {trading.account.profile!r}: there is 'spot' (long-only, no leverage) and 'margin'"
+        )
     _check_strategy(trading.strategy)
-    _check_risk(trading.risk)
+    _check_risk(trading.risk, LEVERAGE_MAX_PPM if trading.account.profile == "margin" else PPM)
     _check_execution(trading.execution)
 
 
@@ -93,10 +104,10 @@ def _decimal(key: str, text: str) -> Fraction:
 def _fill_market(market: np.void, instrument: Instrument, trading: Trading, equity_max: int) -> None:
     market["instrument"] = record = instrument.record()
     unit_den = int(record["value_den"]) * int(record["lot_units"])
-    if unit_den > DIVISOR_MAX:
+    if 2 * unit_den > DIVISOR_MAX:
         raise BadConfig(
             f"{instrument.symbol}: lot {instrument.lot} x tick {instrument.tick} divide a cash unit into {unit_den} "
-            f"parts, at most {DIVISOR_MAX} fit: use a finer quote_unit or a coarser base_unit"
+            f"parts, at most {DIVISOR_MAX // 2} fit: use a finer quote_unit or a coarser base_unit"
         )
     lots_at_one_tick = equity_max * int(record["value_den"]) // int(record["value_num"])
     if lots_at_one_tick > AMOUNT_MAX:
@@ -106,18 +117,20 @@ def _fill_market(market: np.void, instrument: Instrument, trading: Trading, equi
         )
     whitelist = trading.risk.whitelist
     market["allowed"] = int(not whitelist or instrument.symbol in whitelist)
-    market["price_max"] = min(PRICE_TICKS_MAX, AMOUNT_MAX // int(record["value_num"]))
+    market["price_max"] = min(PRICE_TICKS_MAX, AMOUNT_MAX // 2 // int(record["value_num"]))
     market["lots_max"] = BASE_UNITS_MAX // int(record["lot_units"])
     market["unit_den"] = unit_den
     params = market["params"]
-    for name in ("hold_horizons", "entry_margin_ppm", "exit_edge_ppm", "fast", "slow"):
+    for name in ("hold_horizons", "entry_margin_ppm", "exit_edge_ppm", "fast", "slow", "order_lots", "inventory_lots"):
         params[name] = getattr(trading.strategy, name)
-    params["cost_ppm"] = 2 * (instrument.taker_fee_ppm + trading.execution.slippage_ppm)
+    market["fees"] = schedule = simulation.schedule(trading.execution, instrument)
+    record = market["instrument"]  # what orders reserve for fees: the dearest tier, since volume may fall
+    record["maker_fee_ppm"], record["taker_fee_ppm"] = max(schedule["maker_ppm"]), max(schedule["taker_ppm"])
+    record["fee_in_received"] = int(schedule["asset"] == Charged.RECEIVED)
+    params["cost_ppm"] = 2 * (start_taker_ppm(schedule) + trading.execution.slippage_ppm)
 
 
 def _check_instruments(trading: Trading, instruments: Sequence[Instrument]) -> None:
-    if trading.account.profile != "spot":
-        raise BadConfig(f"account.profile is {trading.account.profile!r}: there is 'spot' (long-only, no leverage)")
     if not 1 <= len(instruments) <= INSTRUMENTS_MAX:
         raise BadConfig(f"{len(instruments)} instruments share the account: 1 to {INSTRUMENTS_MAX} are possible")
     symbols = [instrument.symbol for instrument in instruments]
@@ -146,6 +159,8 @@ def _check_strategy(strategy: Strategy) -> None:
     within("strategy.entry_margin_ppm", strategy.entry_margin_ppm, 0, 1000 * PPM)
     within("strategy.exit_edge_ppm", strategy.exit_edge_ppm, -PPM, PPM)
     within("strategy.fixed_lots", strategy.fixed_lots, 0, BASE_UNITS_MAX)
+    within("strategy.order_lots", strategy.order_lots, 1, BASE_UNITS_MAX)
+    within("strategy.inventory_lots", strategy.inventory_lots, 0, BASE_UNITS_MAX)
     within("strategy.fast", strategy.fast, 1, strategies.SMA_WINDOW_MAX)
     within("strategy.slow", strategy.slow, 1, strategies.SMA_WINDOW_MAX)
     _below("strategy.fast", strategy.fast, "strategy.slow", strategy.slow)
@@ -155,19 +170,26 @@ def _check_execution(execution: Execution) -> None:
     for name in ("feed_latency_ns", "decision_latency_ns"):
         within(f"execution.{name}", getattr(execution, name), 0, TIME_NS_MAX)
     within("execution.order_latency_ns", execution.order_latency_ns, 1, TIME_NS_MAX)  # execution after decision
+    within("execution.response_latency_ns", execution.response_latency_ns, 1, TIME_NS_MAX)
+    within("execution.decision_interval_ns", execution.decision_interval_ns, 1, TIME_NS_MAX)
+    if execution.decision_clock not in ("timer", "event"):
+        raise BadConfig(f"execution.decision_clock is {execution.decision_clock!r}: there is 'timer' and 'event'")
     within("execution.order_ttl_ns", execution.order_ttl_ns, 1, TIME_NS_MAX)
     within("execution.slippage_ppm", execution.slippage_ppm, 0, PPM // 2)
     within("execution.participation_ppm", execution.participation_ppm, 0, PPM)  # 0: unlimited
+    simulation.build(execution)
 
 
-def _check_risk(risk: Risk) -> None:
+def _check_risk(risk: Risk, leverage_ppm: int) -> None:
     within("risk.sigma_target_ppm", risk.sigma_target_ppm, 1, PPM)
-    for name in ("asset_cap_ppm", "total_cap_ppm", "daily_stop_ppm", "flatten_daily_loss_ppm", "flatten_drawdown_ppm"):
-        within(f"risk.{name}", getattr(risk, name), 1, PPM)  # above the whole account is leverage
+    for name in ("asset_cap_ppm", "total_cap_ppm"):
+        within(f"risk.{name}", getattr(risk, name), 1, leverage_ppm)  # above the whole account is leverage
+    for name in ("daily_stop_ppm", "flatten_daily_loss_ppm", "flatten_drawdown_ppm"):
+        within(f"risk.{name}", getattr(risk, name), 1, PPM)
     for name in ("caution_multiplier_ppm", "min_confidence_ppm"):
         within(f"risk.{name}", getattr(risk, name), 0, PPM)
     within("risk.price_band_ppm", risk.price_band_ppm, 1, 1000 * PPM)
-    within("risk.max_orders_per_hour", risk.max_orders_per_hour, 1, RATE_SLOTS)
+    within("risk.max_orders_per_hour", risk.max_orders_per_hour, 0, RATE_SLOTS)
     within("risk.circuit_failures", risk.circuit_failures, 1, 1_000_000)
     for name in ("prediction_ttl_ns", "cooldown_ns", "circuit_open_ns"):
         within(f"risk.{name}", getattr(risk, name), 0, TIME_NS_MAX)

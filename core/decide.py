@@ -9,12 +9,12 @@ from typing import Final
 
 import numpy as np
 
-from core import orders, portfolio, units
-from core.jit import kernel
+from core import portfolio, units
+from core.jit import inlined, kernel
 from core.records import PPM, Action, OrderState, Reason, RiskState, Side
-from core.rules import asset_headroom, cash_budget, total_headroom
+from core.rules import asset_headroom, buy_cost, cash_budget, free_cash, total_headroom
 from core.strategies import FLAT, LONG
-from core.units import DOWN, share_ppm
+from core.units import DOWN, INT64_MAX, UP, share_ppm
 
 OPEN: Final = int(Action.OPEN)
 REDUCE: Final = int(Action.REDUCE)
@@ -39,29 +39,39 @@ EXPOSURE_TOTAL: Final = int(Reason.EXPOSURE_TOTAL)
 CASH: Final = int(Reason.CASH)
 
 
-@kernel
+@inlined
 def resolve(config: np.void, state: np.void, index: int, want: int) -> tuple[int, int]:
     """(action, reason) for what the strategy wants; action 0: nothing to do, and the reason says why.
 
     Dust counts as flat. Wanting out while a buy is live cancels the buy first; wanting in while any order is live
     waits.
     """
-    order = state["orders"][index]
-    live = orders.is_live(order)
+    live = state["orders"][index]["live"] > 0
     flat = portfolio.is_flat(config, state, index)
     if want == LONG:
         if live:
             return 0, ORDER_IN_FLIGHT
         return (OPEN, ENTRY) if flat else (0, ALREADY_LONG)
     if want == FLAT:
-        if live and order["side"] == BUY and order["state"] != PENDING_CANCEL:
+        if opening_slot(state, index) >= 0:
             return CANCEL, CANCEL_STALE
         if live:
             return 0, ORDER_IN_FLIGHT
         if not flat:
             return REDUCE, EXIT
-        return 0, (DUST if state["positions"][index]["base_units"] > 0 else ALREADY_FLAT)
+        return 0, (DUST if state["positions"][index]["base_units"] != 0 else ALREADY_FLAT)
     return 0, (NO_EDGE if flat else HOLD)
+
+
+@kernel
+def opening_slot(state: np.void, index: int) -> int:
+    """The oldest live order that opens a position and is not being cancelled; -1 if there is none."""
+    orders_of = state["orders"][index]
+    for k in range(orders_of["live"]):
+        order = orders_of["slots"][k]
+        if order["action"] == OPEN and order["state"] != PENDING_CANCEL:
+            return k
+    return -1
 
 
 @kernel
@@ -92,14 +102,19 @@ def size_entry(config: np.void, state: np.void, index: int, sigma_ppm: int) -> t
     lots, reason = min(target, config["markets"][index]["lots_max"]), SIZE_ZERO
     if state["risk"]["state"] == CAUTION:
         lots = share_ppm(lots, config["caution_multiplier_ppm"], DOWN)
-    asset = units.lots_for(instrument, price, max(0, asset_headroom(config, state, index)))
-    total = units.lots_for(instrument, price, max(0, total_headroom(config, state)))
-    worst = units.worse_price(price, config["slippage_ppm"], True)
-    cash = units.lots_for(instrument, worst, cash_budget(config, state, index))
-    if asset < lots:
-        lots, reason = asset, EXPOSURE_ASSET
-    if total < lots:
-        lots, reason = total, EXPOSURE_TOTAL
-    if cash < lots:
-        lots, reason = cash, CASH
+    asset = max(0, asset_headroom(config, state, index, BUY))
+    total = max(0, total_headroom(config, state, index, BUY))
+    if lots > INT64_MAX // (price * instrument["value_num"]):  # too many to multiply with
+        lots = units.lots_for(instrument, price, max(asset, total))
+    value = units.notional(instrument, price, lots, UP)
+    if value > asset:
+        lots, reason = units.lots_for(instrument, price, asset), EXPOSURE_ASSET
+        value = units.notional(instrument, price, lots, UP)
+    if value > total:
+        lots, reason = units.lots_for(instrument, price, total), EXPOSURE_TOTAL
+    if config["is_margin"] == 0 and buy_cost(config, index, price, lots) > free_cash(config, state):
+        worst = units.worse_price(price, config["slippage_ppm"], True)
+        cash = units.lots_for(instrument, worst, cash_budget(config, state, index))
+        if cash < lots:
+            lots, reason = cash, CASH
     return target, lots, (reason if lots == 0 else 0)

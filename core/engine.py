@@ -13,27 +13,30 @@ import functools
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numba
 import numpy as np
 from numba.core import types
-from numba.np.numpy_support import from_dtype
 
-from core import simulator, step
+from core import risk, simulator, step
+from core.cast import as_bar, as_clear, as_command, as_fill, as_level, as_order, as_prediction, as_trade
 from core.errors import BadInput, require
-from core.jit import entry, kernel
-from core.layout import CONFIG, OUTBOX, OUTBOX_SLOTS, STATE, VENUE
+from core.jit import compiled, kernel, readable, writable
+from core.layout import BOOK, CONFIG, OUTBOX, OUTBOX_SLOTS, STATE, VENUE, zeros
 from core.outbox import flush
-from core.records import BAR, COMMAND, FILL, INTENT, MARK, ORDER, PREDICTION, RECORD, Kind
+from core.records import BAR, FILL, INTENT, MARK, ORDER, PREDICTION, RECORD, Kind
 from core.strategies import Compiled, function_at
-from core.units import UP, share_ppm
 
 IS_BAR: Final = int(Kind.BAR)
 IS_PREDICTION: Final = int(Kind.PREDICTION)
 IS_ORDER: Final = int(Kind.ORDER)
 IS_FILL: Final = int(Kind.FILL)
 IS_COMMAND: Final = int(Kind.COMMAND)
+IS_LEVEL: Final = int(Kind.LEVEL)
+IS_TRADE: Final = int(Kind.TRADE)
+IS_CLEAR: Final = int(Kind.CLEAR)
+IS_TIMER: Final = int(Kind.TIMER)
 IS_INTENT: Final = int(Kind.INTENT)
 IS_MARK: Final = int(Kind.MARK)
+NO_BOOKS: Final = np.zeros(0, BOOK)
 OUT_PER_INPUT: Final = 2 * OUTBOX_SLOTS  # the most records one input can put into ``out``
 
 
@@ -49,20 +52,17 @@ class Session:
 
 def new_state(config: np.ndarray) -> np.ndarray:
     """A flat account with its initial cash, shape (1,), dtype STATE."""
-    state = np.zeros(1, STATE)
-    cash = config[0]["initial_cash"]
-    state[0]["account"]["cash"] = cash
-    state[0]["account"]["equity"] = cash
-    state[0]["account"]["next_order_id"] = 1
-    state[0]["risk"]["peak_equity"] = cash
-    state[0]["risk"]["day_equity"] = cash
-    state[0]["risk"]["day_floor"] = cash - share_ppm(cash, config[0]["daily_stop_ppm"], UP)
+    state = zeros(1, STATE)
+    account = state[0]["account"]
+    account["cash"] = account["equity"] = config[0]["initial_cash"]
+    account["next_order_id"] = 1
+    risk.start(config[0], state[0])
     return state
 
 
 def new_venue(config: np.ndarray) -> np.ndarray:
     """A simulated venue without orders, shape (1,), dtype VENUE."""
-    return np.zeros(1, VENUE)
+    return zeros(1, VENUE)
 
 
 def on_record(
@@ -74,21 +74,33 @@ def on_record(
     """
     if len(out) < OUT_PER_INPUT:
         raise BadInput(f"out holds {len(out)} records, one input may make {OUT_PER_INPUT}: give a larger array")
-    count: int = _compiled(_on_record)(config, state, venue, record.view(RECORD), out, strategy.handle)
+    count: int = _compiled(_on_record)(config, state, venue, record.view(RECORD), outbox(), out, strategy.handle)
     return count
 
 
 def on_core_record(
-    config: np.ndarray, state: np.ndarray, record: np.ndarray, out: np.ndarray, strategy: Compiled
+    config: np.ndarray,
+    state: np.ndarray,
+    record: np.ndarray,
+    out: np.ndarray,
+    strategy: Compiled,
+    books: np.ndarray = NO_BOOKS,
 ) -> int:
     """Feed one input of any kind to the core alone (live and replay); returns how many records were put into ``out``.
 
-    ``out`` must hold ``OUT_PER_INPUT`` records. Raises BadInput for a record that cannot be used.
+    ``books``: (instruments,) BOOK, for an account that trades books. ``out`` must hold ``OUT_PER_INPUT`` records.
+    Raises BadInput for a record that cannot be used.
     """
     if len(out) < OUT_PER_INPUT:
         raise BadInput(f"out holds {len(out)} records, one input may make {OUT_PER_INPUT}: give a larger array")
-    count: int = _compiled(_on_core_record)(config, state, record.view(RECORD), out, strategy.handle)
+    count: int = _compiled(_on_core_record)(config, state, books, record.view(RECORD), outbox(), out, strategy.handle)
     return count
+
+
+@functools.cache
+def outbox() -> np.ndarray:
+    """One outbox for all calls: each leaves it empty, and 64 KiB need not be cleared for every record."""
+    return zeros(1, OUTBOX)
 
 
 def run(
@@ -106,10 +118,21 @@ def run(
     """Run rows from ``start``; ``predictions[j]`` arrives after row ``rows[j]`` (ascending).
 
     Returns (rows done, predictions done, records in ``out``, marks): the first two count from the arrays' beginning,
-    so the first is the next ``start``. Stops before a row whose records might not fit; call again with room.
+    so the first is the next ``start``. Stops before a row whose records might not fit; call again with room. An empty
+    ``marks`` wants none: writing one a bar costs as much as the bar.
     """
     done: tuple[int, int, int, int] = _compiled(_run)(
-        config, state, venue, bars.view(BAR), predictions.view(PREDICTION), rows, start, out, marks, strategy.handle
+        config,
+        state,
+        venue,
+        bars.view(BAR),
+        predictions.view(PREDICTION),
+        rows,
+        start,
+        outbox(),
+        out,
+        marks,
+        strategy.handle,
     )
     return done
 
@@ -127,8 +150,8 @@ def session(
     if np.any(np.diff(rows) < 0):
         raise BadInput("rows is not ascending: sort the predictions by the row after which they arrive")
     state, venue = new_state(config), new_venue(config)
-    out = np.zeros(len(predictions) + 16 * OUT_PER_INPUT, RECORD)
-    marks = np.zeros(len(bars), MARK)
+    out = zeros(len(predictions) + 16 * OUT_PER_INPUT, RECORD)
+    marks = zeros(len(bars), MARK)
     start = n_out = 0
     while start < len(bars):
         before = start
@@ -150,20 +173,23 @@ def _run(
     predictions: np.ndarray,
     rows: np.ndarray,
     start: int,
+    outbox: np.ndarray,
     out: np.ndarray,
     marks: np.ndarray,
     handle: Any,
 ) -> tuple[int, int, int, int]:
     strategy = function_at(handle)
     config_row, state_row, venue_row = config[0], state[0], venue[0]
-    outbox = np.zeros(1, OUTBOX)
     box = outbox[0]
+    box["count"] = 0  # whatever an earlier call left when it raised
     orders, fills, intents = out.view(ORDER), out.view(FILL), out.view(INTENT)
-    row, n_out, n_marks = start, 0, 0
+    row, n_out, n_marks, n_rows = start, 0, 0, len(rows)
+    marked = len(marks) > 0
+    stop = min(len(bars), start + len(marks)) if marked else len(bars)
     arrived = int(np.searchsorted(rows, start))
-    while row < len(bars) and n_marks < len(marks):
+    while row < stop:
         last = arrived
-        while last < len(rows) and rows[last] == row:
+        while last < n_rows and rows[last] == row:
             last += 1
         if len(out) - n_out < OUT_PER_INPUT * (1 + last - arrived):
             break
@@ -179,56 +205,101 @@ def _run(
             step.on_prediction(config_row, state_row, box, predictions[arrived], strategy)
             n_out = _deliver(config_row, venue_row, box, out, intents, n_out)
             arrived += 1
-        _mark(state_row, bar, marks[n_marks])
-        n_marks += 1
+        if marked:
+            _mark(state_row, bar, marks[n_marks])
+            n_marks += 1
         row += 1
     return row, arrived, n_out, n_marks
 
 
 def _on_record(
-    config: np.ndarray, state: np.ndarray, venue: np.ndarray, record: np.ndarray, out: np.ndarray, handle: Any
+    config: np.ndarray,
+    state: np.ndarray,
+    venue: np.ndarray,
+    record: np.ndarray,
+    outbox: np.ndarray,
+    out: np.ndarray,
+    handle: Any,
 ) -> int:
     strategy = function_at(handle)
     config_row, state_row, venue_row = config[0], state[0], venue[0]
-    outbox = np.zeros(1, OUTBOX)
     box = outbox[0]
+    box["count"] = 0  # whatever an earlier call left when it raised
     orders, fills, intents = out.view(ORDER), out.view(FILL), out.view(INTENT)
     kind, n_out = record[0]["kind"], 0
     if kind == IS_BAR:
-        bar = record.view(BAR)[0]
+        bar = as_bar(record[0])
         step.check_bar(config_row, state_row, bar)
         simulator.on_bar(config_row, venue_row, box, bar)
         n_out = _report(config_row, state_row, box, out, orders, fills, n_out)
         step.on_bar(config_row, state_row, box, bar, strategy)
     elif kind == IS_PREDICTION:
-        step.on_prediction(config_row, state_row, box, record.view(PREDICTION)[0], strategy)
+        step.on_prediction(config_row, state_row, box, as_prediction(record[0]), strategy)
     elif kind == IS_COMMAND:
-        step.on_command(config_row, state_row, box, record.view(COMMAND)[0])
+        step.on_command(config_row, state_row, box, as_command(record[0]))
     else:
         raise BadInput("on_record takes BAR, PREDICTION and COMMAND records: orders and fills are the venue's to make")
     return _deliver(config_row, venue_row, box, out, intents, n_out)
 
 
-def _on_core_record(config: np.ndarray, state: np.ndarray, record: np.ndarray, out: np.ndarray, handle: Any) -> int:
-    strategy = function_at(handle)
-    config_row, state_row = config[0], state[0]
-    outbox = np.zeros(1, OUTBOX)
+def _on_core_record(
+    config: np.ndarray,
+    state: np.ndarray,
+    books: np.ndarray,
+    record: np.ndarray,
+    outbox: np.ndarray,
+    out: np.ndarray,
+    handle: Any,
+) -> int:
     box = outbox[0]
-    kind = record[0]["kind"]
-    if kind == IS_BAR:
-        step.check_bar(config_row, state_row, record.view(BAR)[0])
-        step.on_bar(config_row, state_row, box, record.view(BAR)[0], strategy)
-    elif kind == IS_PREDICTION:
-        step.on_prediction(config_row, state_row, box, record.view(PREDICTION)[0], strategy)
-    elif kind == IS_ORDER:
-        step.on_order(config_row, state_row, box, record.view(ORDER)[0])
-    elif kind == IS_FILL:
-        step.on_fill(config_row, state_row, box, record.view(FILL)[0])
-    elif kind == IS_COMMAND:
-        step.on_command(config_row, state_row, box, record.view(COMMAND)[0])
-    else:
-        raise BadInput("the core takes BAR, PREDICTION, ORDER, FILL and COMMAND records only")
+    box["count"] = 0  # whatever an earlier call left when it raised
+    core_input(config[0], state[0], books, record[0], box, function_at(handle))
     return flush(box, out, 0)
+
+
+@kernel
+def core_input(
+    config: np.void, state: np.void, books: np.ndarray, record: np.void, box: np.void, strategy: Any
+) -> None:
+    """Feed one input of any kind, dtype RECORD, to the core; what it makes is in ``box``.
+
+    ``books``: (instruments,) BOOK, or (0,) where no book is traded. Raises BadInput for a record that cannot be used.
+    """
+    kind = record["kind"]
+    if kind == IS_BAR:
+        bar = as_bar(record)
+        step.check_bar(config, state, bar)
+        step.on_bar(config, state, box, bar, strategy)
+    elif kind == IS_PREDICTION:
+        step.on_prediction(config, state, box, as_prediction(record), strategy)
+    elif kind == IS_ORDER:
+        step.on_order(config, state, box, as_order(record))
+    elif kind == IS_FILL:
+        step.on_fill(config, state, box, as_fill(record))
+    elif kind == IS_COMMAND:
+        step.on_command(config, state, box, as_command(record))
+    elif kind == IS_TIMER:
+        step.on_timer(config, state, box, record["ts_known"], strategy)
+    elif kind in (IS_LEVEL, IS_TRADE, IS_CLEAR):
+        if record["instrument"] >= len(books):
+            raise BadInput("a book record's instrument index is not one of this account's books")
+        market_input(config, state, books[record["instrument"]], record, box)
+    else:
+        raise BadInput("the core takes inputs only: a record of kind below 32 that its version knows")
+
+
+@kernel
+def market_input(config: np.void, state: np.void, book: np.void, record: np.void, box: np.void) -> None:
+    """Feed one LEVEL, TRADE or CLEAR, dtype RECORD, of ``book`` to the core."""
+    kind = record["kind"]
+    if kind == IS_LEVEL:
+        step.on_level(config, state, box, book, as_level(record))
+    elif kind == IS_TRADE:
+        step.on_trade(config, state, box, book, as_trade(record))
+    elif kind == IS_CLEAR:
+        step.on_clear(config, state, box, book, as_clear(record))
+    else:
+        raise BadInput("a tape of books holds LEVEL, CLEAR and TRADE records only")
 
 
 @kernel
@@ -264,7 +335,7 @@ def _deliver(config: np.void, venue: np.void, box: np.void, out: np.ndarray, int
 @kernel
 def _mark(state: np.void, bar: np.void, mark: np.void) -> None:
     """The account after a bar and the predictions that followed it."""
-    account, risk = state["account"], state["risk"]
+    account = state["account"]
     mark["ts_event"] = bar["ts_event"]
     mark["ts_known"] = bar["ts_known"]
     mark["kind"] = IS_MARK
@@ -275,32 +346,44 @@ def _mark(state: np.void, bar: np.void, mark: np.void) -> None:
     mark["equity"] = account["equity"]
     mark["cash"] = account["cash"]
     mark["exposure"] = account["exposure"]
-    mark["drawdown_ppm"] = risk["drawdown_ppm"]
-    mark["state"] = risk["state"]
+    mark["peak_equity"] = state["risk"]["peak_equity"]
+    mark["state"] = state["risk"]["state"]
 
 
-def _writable(dtype: np.dtype) -> types.Array:
-    return types.Array(from_dtype(dtype), 1, "C")
+_SIGNATURES: Final = {
+    _run: (
+        readable(CONFIG),
+        writable(STATE),
+        writable(VENUE),
+        readable(BAR),
+        readable(PREDICTION),
+        readable(np.dtype("<i8")),
+        types.int64,
+        writable(OUTBOX),
+        writable(RECORD),
+        writable(MARK),
+        types.int64,
+    ),
+    _on_record: (
+        readable(CONFIG),
+        writable(STATE),
+        writable(VENUE),
+        readable(RECORD),
+        writable(OUTBOX),
+        writable(RECORD),
+        types.int64,
+    ),
+    _on_core_record: (
+        readable(CONFIG),
+        writable(STATE),
+        writable(BOOK),
+        readable(RECORD),
+        writable(OUTBOX),
+        writable(RECORD),
+        types.int64,
+    ),
+}
 
 
-def _readable(dtype: np.dtype) -> types.Array:
-    return types.Array(from_dtype(dtype), 1, "C", readonly=True)
-
-
-@functools.cache
 def _compiled(function: Any) -> Any:
-    """``function`` compiled once for read-only inputs (a tape is a read-only map); writable ones convert to that."""
-    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
-        return function
-    config, state, venue = _readable(CONFIG), _writable(STATE), _writable(VENUE)
-    out, marks = _writable(RECORD), _writable(MARK)
-    rows = types.Array(types.int64, 1, "C", readonly=True)
-    signatures = {
-        _run: (config, state, venue, _readable(BAR), _readable(PREDICTION), rows, types.int64, out, marks, types.int64),
-        _on_record: (config, state, venue, _readable(RECORD), out, types.int64),
-        _on_core_record: (config, state, _readable(RECORD), out, types.int64),
-    }
-    compiled: Any = entry(function)
-    compiled.compile(signatures[function])
-    compiled.disable_compile()
-    return compiled
+    return compiled(function, *_SIGNATURES[function])

@@ -2,25 +2,52 @@
 
 A compiled function receives such records and never an array view of their insides: that is seven times faster, since
 nothing in the loop is reference counted. A state is its bytes: equal sessions have equal states, byte for byte.
+
+A record that straddles two cache lines is read back slowly right after it was written, so what is copied for every row
+begins on a line of its own: ``zeros`` aligns an array, ``_lines`` rounds a record up to whole lines, big parts first.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
+from core.fees import FEES, TURNOVER
 from core.instruments import INSTRUMENT
 from core.records import BAR, PREDICTION, RECORD
+from core.simulation import SIMULATION
 
+LINE_BYTES: Final = 64
 INSTRUMENTS_MAX: Final = 16
+ORDERS_MAX: Final = 8  # orders an instrument may have at work at one time
+GROUPS_MAX: Final = 16  # themes and clusters
 MEMORY_WORDS: Final = 256  # int64 words a strategy may keep per instrument
 RATE_SLOTS: Final = 256  # submit times kept for the rolling hour
 FILL_SLOTS: Final = 256  # executions kept per instrument, to know a fill that is delivered again
-OUTBOX_SLOTS: Final = 64  # most records one input can produce
+OUTBOX_SLOTS: Final = 1024  # most records one input can produce
 PRICE_TICKS_MAX: Final = 2**42  # so that price x window x window of a moving average stays inside 64 bits
+
+BOOK_TICKS: Final = 2**16  # prices of a book around its touch that are one array look-up away
+FAR_LEVELS: Final = 2**14  # levels beyond them a book can hold
+FAR_SLOTS: Final = 4 * FAR_LEVELS
+REQUEST_SLOTS: Final = 256  # requests on their way to the simulated exchange
+RESPONSE_SLOTS: Final = 4096  # reports on their way back
+
+
+def zeros(count: int, dtype: np.dtype) -> np.ndarray:
+    """``count`` zero records of ``dtype`` that begin on a cache line."""
+    memory = np.zeros(count * dtype.itemsize + LINE_BYTES, np.uint8)
+    start = -memory.ctypes.data % LINE_BYTES
+    return memory[start : start + count * dtype.itemsize].view(dtype)
 
 
 def _ints(*names: str) -> list[tuple[str, str]]:
     return [(name, "<i8") for name in names]
+
+
+def _lines(fields: list[Any]) -> np.dtype:
+    """A record of ``fields``, filled up to whole cache lines."""
+    missing = -np.dtype(fields).itemsize % LINE_BYTES
+    return np.dtype([*fields, ("filling", "u1", (missing,))] if missing else fields)
 
 
 PARAMS: Final = np.dtype(
@@ -31,6 +58,8 @@ PARAMS: Final = np.dtype(
         "fast",
         "slow",
         "cost_ppm",  # of a round trip in this instrument: 2 x (taker fee + slippage)
+        "order_lots",  # of one resting order of a two-sided strategy
+        "inventory_lots",  # most lots it may hold on either side
     )
 )
 MEMORY: Final = np.dtype([("words", "<i8", (MEMORY_WORDS,))])
@@ -39,14 +68,17 @@ MARKET: Final = np.dtype(
     [
         ("instrument", INSTRUMENT),
         ("params", PARAMS),
+        ("fees", FEES),
         *_ints(
             "allowed",  # 1: on the whitelist
-            "price_max",  # ticks; price x value_num fits 62 bits
+            "price_max",  # ticks; price x value_num fits 61 bits
             "lots_max",  # base units of that many lots fit 61 bits
             "unit_den",  # value_den x lot_units: divides price x value_num x base units to quote units
         ),
     ]
 )
+
+GROUP: Final = np.dtype(_ints("is_cluster", "cap_ppm", "members"))  # members: bit k set for instrument k
 
 CONFIG: Final = np.dtype(
     [
@@ -55,7 +87,10 @@ CONFIG: Final = np.dtype(
             "key",  # of the approval token, derived from everything else here
             "initial_cash",  # quote units
             "equity_max",  # quote units: the bound all arithmetic was proven for
-            "order_latency_ns",
+            "is_margin",  # 1: short positions and borrowed cash within the caps
+            "order_latency_ns",  # no request arrives sooner
+            "decision_interval_ns",
+            "decide_on_event",  # 1: also after every instant at which something became known
             "slippage_ppm",
             "participation_ppm",
             "order_ttl_ns",
@@ -72,11 +107,14 @@ CONFIG: Final = np.dtype(
             "min_confidence_ppm",
             "prediction_ttl_ns",
             "price_band_ppm",
-            "max_orders_per_hour",
+            "max_orders_per_hour",  # 0: no limit
             "cooldown_ns",
             "circuit_failures",
             "circuit_open_ns",
+            "n_groups",
         ),
+        ("simulation", SIMULATION),
+        ("groups", GROUP, (GROUPS_MAX,)),
         ("markets", MARKET, (INSTRUMENTS_MAX,)),
     ]
 )
@@ -84,25 +122,49 @@ CONFIG: Final = np.dtype(
 ACCOUNT: Final = np.dtype(
     _ints(
         "now_ns",  # the latest ts_known seen: the core's only clock
-        "cash",  # quote units
-        "exposure",  # quote units, all positions at their last price
-        "equity",  # cash + exposure
+        "cash",  # quote units; below 0: borrowed
+        "holdings",  # quote units, all positions at their mark, shorts negative
+        "exposure",  # quote units, all positions at their mark, shorts positive
+        "equity",  # cash + holdings
         "next_order_id",
     )
 )
 
-POSITION: Final = np.dtype(
+# What a strategy sees of its instrument.
+VIEW: Final = _lines(
     [
+        ("bar", BAR),
+        ("prediction", PREDICTION),
+        *_ints(
+            "event",  # Kind of the record that has just arrived: BAR, PREDICTION or TIMER
+            "now_ns",
+            "lots",  # whole lots held, short negative
+            "bid",  # best prices in ticks; 0: none
+            "bid_qty",
+            "ask",
+            "ask_qty",
+        ),
+    ]
+)
+# What a two-sided strategy wants at work: 0 lots means none.
+QUOTES: Final = np.dtype(_ints("bid_price", "bid_lots", "ask_price", "ask_lots"))
+
+POSITION: Final = _lines(
+    [
+        ("view", VIEW),
         *_ints(
             "base_units",
-            "value",  # quote units at ``price``, rounded down
-            "price",  # ticks: last bar's close or last fill, whichever is later
+            "value",  # quote units at ``mark2``, rounded down
+            "mark2",  # twice the price in ticks it is valued at: 2 x close or fill, bid + ask of a book
+            "per_mark",  # value / mark2 while base_units stands, if that is a whole number; else 0
+            "mark2_safe",  # the largest mark2 that times per_mark surely fits
+            "price",  # ticks: last bar's close, last fill, or the mark rounded down
             "previous_close",  # ticks; 0 before the second bar
             "decided_ts",  # latest bar_ts a decision was made for: the key of idempotence
             "exit_ns",  # when the position last became flat; 0: never
+            "refused",  # the last refusal of a quote per side, so that a standing one is recorded once
         ),
-        ("bar", BAR),
-        ("prediction", PREDICTION),
+        ("quotes", QUOTES),
         ("memory", MEMORY),
     ]
 )
@@ -112,20 +174,27 @@ ORDER_SLOT: Final = np.dtype(
         "order_id",
         "side",
         "state",
+        "action",
         "qty",  # lots
         "filled",
+        "limit",  # ticks; 0: a market order
         "price",  # ticks at approval: what the reserved cash and exposure are counted at
         "deadline_ns",
     )
 )
+# The live ones first, oldest first; then the one that ended last and some before it. The last slot is scratch.
+ORDERS: Final = np.dtype([*_ints("live"), ("slots", ORDER_SLOT, (ORDERS_MAX + 1,))])
 
 RISK_STATE: Final = np.dtype(
     [
         *_ints(
             "state",
             "peak_equity",
-            "drawdown_ppm",
+            "drawdown_max_ppm",
+            "peak_bound",  # while the peak is at most this ...
+            "attention",  # ... and equity above this, no drawdown tier and no new worst drawdown is possible
             "day",  # UTC days since the epoch
+            "day_end_ns",
             "day_equity",  # at the start of that day
             "day_floor",  # equity at or below which the daily stop holds
             "day_stopped",
@@ -150,11 +219,30 @@ EXECUTIONS: Final = np.dtype(
 
 STATE: Final = np.dtype(
     [
+        ("positions", POSITION, (INSTRUMENTS_MAX,)),
         ("account", ACCOUNT),
         ("risk", RISK_STATE),
-        ("positions", POSITION, (INSTRUMENTS_MAX,)),
-        ("orders", ORDER_SLOT, (INSTRUMENTS_MAX,)),  # at most one live order per instrument
+        ("orders", ORDERS, (INSTRUMENTS_MAX,)),
         ("executions", EXECUTIONS, (INSTRUMENTS_MAX,)),
+    ]
+)
+
+BOOK: Final = _lines(
+    [
+        *_ints(
+            "bid",  # best prices in ticks; 0: that side is empty
+            "ask",
+            "floor",  # the window holds the prices floor + 1 to floor + BOOK_TICKS
+            "n_bids",  # levels per side inside the window
+            "n_asks",
+            "n_far",  # levels outside it
+            "far_bid",  # their best prices; 0: none
+            "far_ask",
+        ),
+        ("levels", "<i8", (BOOK_TICKS,)),  # lots by price modulo BOOK_TICKS: bids above 0, asks below
+        ("far_prices", "<i8", (2 * FAR_LEVELS,)),  # in no order
+        ("far_lots", "<i8", (2 * FAR_LEVELS,)),  # same signs
+        ("far_index", "<i8", (FAR_SLOTS,)),  # where a price is in them, plus 1
     ]
 )
 
@@ -168,9 +256,78 @@ WORKING: Final = np.dtype(
         "deadline_ns",
         "cancel_ns",  # when a cancel request arrives; 0: none
         "acknowledged",
+        "late",  # 1: an entry whose decision took too long
         "last_close_ns",  # ts_event of the instrument's previous bar
+        "last_known_ns",  # and its ts_known
+        "shift_ppm",  # by how much our own taking has moved prices for us
     )
 )
-VENUE: Final = np.dtype([*_ints("next_exec_id"), ("working", WORKING, (INSTRUMENTS_MAX,))])
+VENUE: Final = np.dtype([*_ints("next_exec_id"), ("turnover", TURNOVER), ("working", WORKING, (INSTRUMENTS_MAX,))])
 
-OUTBOX: Final = np.dtype([*_ints("count"), ("records", RECORD, (OUTBOX_SLOTS,))])
+RESTING: Final = np.dtype(
+    _ints(
+        "order_id",
+        "side",
+        "price",
+        "qty",
+        "filled",
+        "ahead",  # queued before us at our price, 2**-20 lots; below 0: traded beyond us
+        "traded",  # lots at our price since what is shown there last changed
+        "deadline_ns",
+    )
+)
+MATCHING: Final = np.dtype(
+    [
+        *_ints(
+            "count",
+            "status",  # MarketStatus; 0: trading
+            "shift_ppm",  # by how much our own taking has moved prices for us
+        ),
+        ("orders", RESTING, (ORDERS_MAX,)),  # oldest first
+    ]
+)
+REQUEST: Final = np.dtype(
+    _ints(
+        "arrival_ns",
+        "order_id",
+        "instrument",
+        "side",
+        "price",
+        "qty",
+        "deadline_ns",
+        "flags",
+        "late",  # 1: an entry whose decision took too long
+    )
+)
+EXCHANGE: Final = _lines(
+    [
+        ("responses", RECORD, (RESPONSE_SLOTS,)),
+        *_ints(
+            "next_exec_id",
+            "request_head",  # counts of requests ever taken out and put in; their slots are modulo REQUEST_SLOTS
+            "request_tail",
+            "response_head",
+            "response_tail",
+            "request_ns",  # arrival of the first request waiting; a far future if there is none
+            "response_ns",
+            "request_last_ns",  # arrival of the last request sent: none overtakes another
+            "response_last_ns",
+            "feed_ns",  # ts_known - ts_event of the latest record of the tape
+        ),
+        ("turnover", TURNOVER),
+        ("matching", MATCHING, (INSTRUMENTS_MAX,)),
+        ("requests", REQUEST, (REQUEST_SLOTS,)),
+    ]
+)
+
+CURSOR: Final = np.dtype(
+    _ints(
+        "exchange_row",  # rows of the tape the exchange has seen
+        "local_row",  # rows we have seen
+        "timer_ns",  # when the next decision is due
+        "decisions",
+        "ended",
+    )
+)
+
+OUTBOX: Final = _lines([("records", RECORD, (OUTBOX_SLOTS,)), *_ints("count")])

@@ -6,10 +6,10 @@ import numpy as np
 
 from core import units
 from core.errors import BadInput
-from core.jit import kernel
+from core.jit import inlined, kernel
 from core.layout import FILL_SLOTS
 from core.records import FeeAsset, Side
-from core.units import DOWN, UP, as_int
+from core.units import DOWN, INT64_MAX, UP, as_int
 
 BUY: Final = int(Side.BUY)
 FEE_IN_BASE: Final = int(FeeAsset.BASE)
@@ -63,49 +63,71 @@ def book_fill(config: np.void, state: np.void, fill: np.void) -> None:
     executions["exec_ids"][executions["booked"] % FILL_SLOTS] = fill["exec_id"]
     executions["booked"] += 1
     executions["exec_id_max"] = max(executions["exec_id_max"], fill["exec_id"])
-    mark(config, state, index, fill["price"])
+    hold(config, state, index)
+    view = position["view"]
+    has_touch = view["bid"] > 0 and view["ask"] > 0
+    mark(config, state, index, view["bid"] + view["ask"] if has_touch else 2 * fill["price"])
 
 
 @kernel
-def mark(config: np.void, state: np.void, index: int, price: int) -> None:
-    """Value position ``index`` at ``price`` ticks and bring exposure and equity up to date.
+def hold(config: np.void, state: np.void, index: int) -> None:
+    """Bring up to date what follows from ``base_units`` alone. Call it after every change of them."""
+    market, position = config["markets"][index], state["positions"][index]
+    held, lot_units = position["base_units"], market["instrument"]["lot_units"]
+    position["view"]["lots"] = held // lot_units if held >= 0 else -(-held // lot_units)
+    position["per_mark"], position["mark2_safe"] = 0, 0
+    num, den = market["instrument"]["value_num"], 2 * market["unit_den"]
+    if held != 0 and abs(held) <= INT64_MAX // num and held * num % den == 0:
+        per_mark = held * num // den
+        position["per_mark"] = per_mark
+        position["mark2_safe"] = INT64_MAX // abs(per_mark)
+
+
+@inlined
+def mark(config: np.void, state: np.void, index: int, mark2: int) -> None:
+    """Value position ``index`` at ``mark2`` half ticks and bring exposure and equity up to date.
 
     Raises BadInput when equity leaves the range the arithmetic was proven for.
     """
     account, position = state["account"], state["positions"][index]
-    value = units_value(config["markets"][index], price, position["base_units"])
-    account["exposure"] += value - position["value"]
-    account["equity"] = account["cash"] + account["exposure"]
+    position["mark2"] = mark2
+    position["price"] = mark2 >> 1
+    if position["base_units"] == 0 and position["value"] == 0:
+        account["equity"] = account["cash"] + account["holdings"]
+        return
+    if position["per_mark"] != 0 and mark2 <= position["mark2_safe"]:
+        value = mark2 * position["per_mark"]
+    else:
+        value = units_value(config["markets"][index], mark2, position["base_units"])
+    account["holdings"] += value - position["value"]
+    account["exposure"] += abs(value) - abs(position["value"])
+    account["equity"] = account["cash"] + account["holdings"]
     position["value"] = value
-    position["price"] = price
-    if not -config["equity_max"] <= account["equity"] <= config["equity_max"]:
+    if abs(account["equity"]) > config["equity_max"]:
         raise BadInput("equity left the range proven at start (100 x initial cash): restart with the present cash")
 
 
 @kernel
-def units_value(market: np.void, price: int, base_units: int) -> int:
-    """Value of ``base_units`` at ``price`` ticks in quote units, rounded down; owed units are valued rounded up."""
+def units_value(market: np.void, mark2: int, base_units: int) -> int:
+    """Value of ``base_units`` at ``mark2`` half ticks in quote units, rounded down; owed units are rounded up."""
     if base_units == 0:
         return 0
-    tick_value = price * market["instrument"]["value_num"]
+    value, den = mark2 * market["instrument"]["value_num"], 2 * market["unit_den"]
     if base_units < 0:
-        return -units.mul_div(tick_value, -base_units, market["unit_den"], UP)
-    return units.mul_div(tick_value, base_units, market["unit_den"], DOWN)
+        return -units.mul_div(value, -base_units, den, UP)
+    return units.mul_div(value, base_units, den, DOWN)
 
 
-@kernel
-def sellable_lots(config: np.void, state: np.void, index: int) -> int:
-    """Whole lots held; the rest is dust."""
-    base_units = state["positions"][index]["base_units"]
-    return max(0, base_units // config["markets"][index]["instrument"]["lot_units"])
-
-
-@kernel
+@inlined
 def is_flat(config: np.void, state: np.void, index: int) -> bool:
-    """Nothing held that a venue would let us sell: less than a lot, the minimum quantity or the minimum notional."""
-    lots = sellable_lots(config, state, index)
-    instrument = config["markets"][index]["instrument"]
+    """Nothing held or owed that a venue would let us close: less than a lot, the minimum quantity or notional."""
+    position, instrument = state["positions"][index], config["markets"][index]["instrument"]
+    lots = abs(position["view"]["lots"])
     if lots == 0 or lots < instrument["min_lots"]:
         return True
-    price = state["positions"][index]["price"]
+    return instrument["min_notional"] > 0 and _below_notional(instrument, position["price"], lots)
+
+
+@kernel
+def _below_notional(instrument: np.void, price: int, lots: int) -> bool:
     return units.notional(instrument, price, lots, DOWN) < instrument["min_notional"]

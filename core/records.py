@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-RECORD_VERSION: Final = 1
+RECORD_VERSION: Final = 2
 RECORD_BYTES: Final = 64
 PPM: Final = 1_000_000
 MINUTE_NS: Final = 60_000_000_000
@@ -53,12 +53,21 @@ PREDICTION: Final = _dtype(
     "bar_ts",  # ts_event of the bar it was made from: the key of idempotence
 )
 DECISION: Final = _dtype("bar_ts", "target_lots", "size_lots", "edge_ppm", "cost_ppm")  # reason: why it did not trade
-INTENT: Final = _dtype("order_id", "price", "qty", "deadline_ns", "token")  # submit or cancel
+INTENT: Final = _dtype("order_id", "price", "qty", "deadline_ns", "token")  # submit or cancel; price 0: market
 ORDER: Final = _dtype("order_id", "state", "filled", "remaining", "exec_id")  # acknowledgement, reject, end of an order
 FILL: Final = _dtype("order_id", "price", "qty", "fee", "exec_id")  # fee in units of the asset named by flags
 RISK: Final = _dtype("state_from", "state_to", "metric", "value", "limit")  # risk_breach and state changes
 COMMAND: Final = _dtype("command", "argument", "c", "d", "e")  # operator input: kill switch, flatten, resume
-MARK: Final = _dtype("equity", "cash", "exposure", "drawdown_ppm", "state")  # quote units
+MARK: Final = _dtype("equity", "cash", "exposure", "peak_equity", "state")  # quote units
+LEVEL: Final = _dtype("price", "qty", "update_id", "d", "e")  # side's level is now qty lots; 0: gone
+TRADE: Final = _dtype("price", "qty", "trade_id", "d", "e")  # side: of the initiator
+CLEAR: Final = _dtype("price", "b", "update_id", "d", "e")  # side's levels from its best to price are gone; 0: all
+TOP: Final = _dtype("bid", "bid_qty", "ask", "ask_qty", "update_id")  # best bid and offer of a venue without depth
+STATUS: Final = _dtype("status", "until_ns", "c", "d", "e")  # what the venue lets this instrument do
+FUNDING: Final = _dtype("price", "rate_ppb", "c", "d", "e")  # a holder of q lots pays q x price x rate
+TRANSFER: Final = _dtype("amount", "cause", "transfer_id", "d", "e")  # units of the asset named by flags; + into us
+TIMER: Final = _dtype("a", "b", "c", "d", "e")  # the moment to decide
+CHECK: Final = _dtype("order_id", "value", "limit", "qty", "price")  # one rule's judgement of an order; see Verdict
 
 
 class Kind(IntEnum):
@@ -70,10 +79,19 @@ class Kind(IntEnum):
     FILL = 4
     COMMAND = 5
     SESSION = 6  # first record of a stream; body a..d: run id (first 32 bytes), e: record version
+    LEVEL = 7
+    TRADE = 8
+    CLEAR = 9
+    TOP = 10
+    STATUS = 11
+    FUNDING = 12
+    TRANSFER = 13
+    TIMER = 14
     DECISION = 32
     INTENT = 33
     RISK = 34
     MARK = 35
+    CHECK = 36  # the chain, rule by rule, before the INTENT or the refusing DECISION it led to
 
 
 TYPED: Final = {
@@ -87,6 +105,15 @@ TYPED: Final = {
     Kind.INTENT: INTENT,
     Kind.RISK: RISK,
     Kind.MARK: MARK,
+    Kind.LEVEL: LEVEL,
+    Kind.TRADE: TRADE,
+    Kind.CLEAR: CLEAR,
+    Kind.TOP: TOP,
+    Kind.STATUS: STATUS,
+    Kind.FUNDING: FUNDING,
+    Kind.TRANSFER: TRANSFER,
+    Kind.TIMER: TIMER,
+    Kind.CHECK: CHECK,
 }
 
 
@@ -99,11 +126,53 @@ class Side(IntEnum):
 
 
 class Action(IntEnum):
-    """What an order does to exposure; the columns of the rule table. Stored in INTENT.flags."""
+    """What an order does to exposure; the columns of the rule table. Stored in the low byte of INTENT.flags."""
 
     OPEN = 1
     REDUCE = 2
     CANCEL = 3
+
+
+ACTION_MASK: Final = 0xFF
+
+
+class OrderFlag(IntEnum):
+    """Bits of INTENT.flags beside the action. A price above 0 without a bit is a plain limit order."""
+
+    POST_ONLY = 0x100  # expires instead of taking
+    IMMEDIATE = 0x200  # what does not fill at once is cancelled
+
+
+class MarketFlag(IntEnum):
+    """Bits of the flags of LEVEL, TRADE, CLEAR and TOP."""
+
+    LAST = 1  # the last record of a venue's message: the book is whole again
+    SNAPSHOT = 2  # part of a snapshot
+
+
+class MarketStatus(IntEnum):
+    """STATUS.status."""
+
+    TRADING = 1
+    HALT = 2  # nothing matches; orders rest
+    CANCEL_ONLY = 3
+    AUCTION = 4
+
+
+class TransferCause(IntEnum):
+    """TRANSFER.cause."""
+
+    DEPOSIT = 1
+    WITHDRAWAL = 2
+    ADJUSTMENT = 3  # reconciliation: the venue's books differ from ours and are right
+
+
+class Verdict(IntEnum):
+    """CHECK.flags: what the rule named by CHECK.reason said. ``limit`` is the most ``value`` may be."""
+
+    PASS = 0
+    REFUSED = 1
+    NOT_APPLIED = 2  # the rule does not apply to this action (``core.rules``)
 
 
 class FeeAsset(IntEnum):
@@ -160,6 +229,11 @@ class Metric(IntEnum):
     OPERATOR = 3
     VENUE_FAILURES = 4
     LEDGER = 5
+    WEEKLY_LOSS_PPM = 6
+    TOTAL_LOSS_PPM = 7
+    MARGIN_PPM = 8
+    LOSSES = 9
+    MARKET_DATA = 10
 
 
 class Reason(IntEnum):
@@ -193,6 +267,17 @@ class Reason(IntEnum):
     COOLDOWN = 33
     RATE_LIMIT = 34
     DUPLICATE = 35
+    EXPOSURE_THEME = 36
+    EXPOSURE_CLUSTER = 37
+    FEE_GUARD = 38
+    TURNOVER = 39
+    WEEKLY_STOP = 40
+    MARGIN = 41
+    MARKET_HALTED = 42
+    DEPTH = 43  # clipped to, or above, the share of visible depth that one order may take
+    ORDERS_MAX = 44  # every slot of the instrument is taken
+    BACK_OFF = 45
+    TOTAL_LOSS = 46
     # risk state changes
     DRAWDOWN_CAUTION = 50
     DRAWDOWN_HALT = 51
@@ -205,11 +290,24 @@ class Reason(IntEnum):
     NEW_DAY = 58
     FACT_BEYOND_LIMIT = 59
     DAILY_FLATTEN = 60
+    NEW_WEEK = 61
+    TOTAL_LOSS_FLATTEN = 62
+    DELEVERAGE = 63
+    BOOK_INVALID = 64
+    DEPOSIT = 65
+    WITHDRAWAL = 66
+    ADJUSTMENT = 67
     # intents
     ENTRY = 70
     EXIT = 71
     FLATTEN = 72
     CANCEL_STALE = 73
+    QUOTE = 74  # a resting order of a two-sided strategy
+    REQUOTE = 75  # the market or the inventory moved away from a resting order
+    CROSS = 76
+    POST = 77
+    CHASE = 78
+    TAKE_PROFIT = 79
     # order ends
     FILLED = 80
     PARTIAL = 81
@@ -217,3 +315,6 @@ class Reason(IntEnum):
     EXPIRED = 83
     NO_VOLUME = 84
     SESSION_END = 85
+    WOULD_CROSS = 86  # a post-only order that would have taken
+    LATE_CANCEL = 87  # the order had ended before the cancel arrived
+    STOP_LOSS = 90

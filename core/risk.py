@@ -15,11 +15,11 @@ from typing import Final
 
 import numpy as np
 
-from core import orders, portfolio
-from core.jit import kernel
+from core import portfolio
+from core.jit import inlined, kernel
 from core.outbox import emit
 from core.records import DAY_NS, Command, Kind, Metric, Reason, RiskState
-from core.units import DOWN, UP, ratio_ppm, share_ppm
+from core.units import DOWN, INT64_MAX, UP, ratio_ppm, share_ppm
 
 RISK: Final = int(Kind.RISK)
 NORMAL: Final = int(RiskState.NORMAL)
@@ -62,6 +62,16 @@ def move(state: np.void, box: np.void, to: int, reason: int, metric: int, value:
 
 
 @kernel
+def start(config: np.void, state: np.void) -> None:
+    """The risk state of an account that begins with the equity it has now."""
+    risk, equity = state["risk"], state["account"]["equity"]
+    risk["peak_equity"] = equity
+    risk["day_equity"] = equity
+    risk["day_floor"] = equity - share_ppm(equity, config["daily_stop_ppm"], UP)
+    _watch(config, risk, equity)
+
+
+@kernel
 def new_day(config: np.void, state: np.void, box: np.void) -> None:
     """At the first record of a UTC day: measure the day's loss from the equity last marked, lift the daily stop."""
     risk, account = state["risk"], state["account"]
@@ -70,27 +80,64 @@ def new_day(config: np.void, state: np.void, box: np.void) -> None:
         return
     equity = max(0, account["equity"])
     risk["day"] = day
+    risk["day_end_ns"] = (day + 1) * DAY_NS
     risk["day_equity"] = equity
     risk["day_floor"] = equity - share_ppm(equity, config["daily_stop_ppm"], UP)
+    _watch(config, risk, risk["peak_bound"])
     if risk["day_stopped"] == 1:
         risk["day_stopped"] = 0
         move(state, box, risk["state"], NEW_DAY, DAILY_LOSS, 0, config["daily_stop_ppm"])
+
+
+@inlined
+def is_due(state: np.void) -> bool:
+    """``update`` has something to do: a new peak, equity where a limit may be, or a halted account to look after."""
+    risk, equity = state["risk"], state["account"]["equity"]
+    return equity > risk["peak_equity"] or equity <= risk["attention"] or risk["state"] >= HALT
 
 
 @kernel
 def update(config: np.void, state: np.void, box: np.void) -> None:
     """Drawdown, its tiers and the daily stop, after every mark."""
     risk, equity = state["risk"], state["account"]["equity"]
-    if equity >= risk["peak_equity"]:
+    if equity > risk["peak_equity"]:
         risk["peak_equity"] = equity
-        risk["drawdown_ppm"] = 0
-    else:
-        risk["drawdown_ppm"] = ratio_ppm(risk["peak_equity"] - equity, risk["peak_equity"], UP)
-    drawdown = risk["drawdown_ppm"]
-    if drawdown >= config["caution_drawdown_ppm"] or risk["state"] == CAUTION:
-        _tiers(config, state, box, drawdown)
+        if equity > risk["peak_bound"]:
+            _watch(config, risk, equity + (equity >> 10))
+    if equity <= risk["attention"]:
+        _measure(config, state, box)
+
+
+@kernel
+def _measure(config: np.void, state: np.void, box: np.void) -> None:
+    """Equity is where a limit may be: see which one is."""
+    risk, equity = state["risk"], state["account"]["equity"]
+    drawdown = drawdown_ppm(state)
+    risk["drawdown_max_ppm"] = max(risk["drawdown_max_ppm"], drawdown)
+    _tiers(config, state, box, drawdown)
     if equity <= risk["day_floor"]:
         _daily_loss(config, state, box, ratio_ppm(risk["day_equity"] - equity, max(1, risk["day_equity"]), DOWN))
+    _watch(config, risk, risk["peak_equity"])
+
+
+@kernel
+def drawdown_ppm(state: np.void) -> int:
+    """The one definition: (peak equity - equity) / peak equity in ppm, rounded up."""
+    peak, equity = state["risk"]["peak_equity"], state["account"]["equity"]
+    return 0 if equity >= peak else ratio_ppm(peak - equity, max(1, peak), UP)
+
+
+@kernel
+def _watch(config: np.void, risk: np.void, peak: int) -> None:
+    """Set the equity above which, from any peak up to ``peak``, no limit and no new worst drawdown is possible.
+
+    ceil((p - e) 10^6 / p) >= L holds exactly for e < p - floor((L - 1) p / 10^6), and that grows with p. In CAUTION
+    every mark is measured: the way back is watched too.
+    """
+    least = min(config["caution_drawdown_ppm"], risk["drawdown_max_ppm"] + 1)
+    risk["peak_bound"] = peak
+    attention = max(peak - share_ppm(max(0, peak), least - 1, DOWN) - 1, risk["day_floor"])
+    risk["attention"] = INT64_MAX if risk["state"] == CAUTION else attention
 
 
 @kernel
@@ -123,7 +170,7 @@ def _tiers(config: np.void, state: np.void, box: np.void, drawdown: int) -> None
 def holds_anything(config: np.void, state: np.void) -> bool:
     """Something is left to sell, or an order may still fill."""
     for index in range(config["n_instruments"]):
-        if orders.is_live(state["orders"][index]) or not portfolio.is_flat(config, state, index):
+        if state["orders"][index]["live"] > 0 or not portfolio.is_flat(config, state, index):
             return True
     return False
 
@@ -136,7 +183,7 @@ def end_flatten(config: np.void, state: np.void, box: np.void) -> None:
 
 
 @kernel
-def command(state: np.void, box: np.void, number: int) -> None:
+def command(config: np.void, state: np.void, box: np.void, number: int) -> None:
     """The operator's kill switch (requirements C-20). An unknown command halts: fail closed."""
     risk = state["risk"]
     if number == KILL_FLATTEN:
@@ -146,7 +193,7 @@ def command(state: np.void, box: np.void, number: int) -> None:
             move(state, box, FLATTEN, OPERATOR_RESUME, OPERATOR, number, 0)
             return
         risk["peak_equity"] = max(1, state["account"]["equity"])
-        risk["drawdown_ppm"] = 0
+        _watch(config, risk, risk["peak_equity"])
         move(state, box, NORMAL, OPERATOR_RESUME, OPERATOR, number, 0)
     else:
         move(state, box, max(HALT, risk["state"]), OPERATOR_HALT, OPERATOR, number, 0)

@@ -19,11 +19,82 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Account(Section, frozen=True, kw_only=True):
-    """What is traded with. ``spot`` is long-only without leverage."""
+    """What is traded with. ``spot`` is long-only without leverage, ``margin`` may be short and borrow."""
 
     profile: str = "spot"
     quote: str = "USDT"
     initial_cash: str = "100000"
+
+
+class Latency(Section, frozen=True, kw_only=True):
+    """How long messages take (``core.latency``): "constant", "sampled" or "recorded"."""
+
+    kind: str = "constant"
+    constant_ns: int = 0
+    quantiles: tuple[tuple[int, int], ...] = ()  # sampled: (probability in ppm, ns) from 0 to 1000000 ppm
+    scale_ppm: int = 1_000_000  # recorded: of the tape's feed latency
+
+
+class QueueModel(Section, frozen=True, kw_only=True):
+    """Where a resting order stands in its queue (``core.queue``): "risk_averse", "power" or "logarithm"."""
+
+    kind: str = "risk_averse"
+    power: int = 1  # power: 1 to 3
+    unit_lots: int = 1  # logarithm: the quantity that counts as 1
+
+
+class FeeRow(Section, frozen=True, kw_only=True):
+    """One tier: rates for a 30-day volume in [volume_from, volume_below), decimals in the table's volume assets."""
+
+    volume_from: str
+    volume_below: str | None  # None: the last row
+    maker_ppm: int
+    taker_ppm: int
+
+
+class FeeTable(Section, frozen=True, kw_only=True):
+    """What a venue publishes (``data/fees/*.yaml``). A volume that no row covers is an error."""
+
+    venue: str
+    source: str  # where the figures are from
+    as_of: str  # the date they were published or recorded
+    volume_assets: tuple[str, ...]  # quote assets whose volume is counted at par
+    fee_asset: str  # "quote", or "received": a buy pays in base
+    third_asset: str = ""  # an asset that fees may be paid in instead
+    third_discount_ppm: int = 0  # off the rate, if they are
+    rows: tuple[FeeRow, ...]
+
+
+class Fees(Section, frozen=True, kw_only=True):
+    """One account at a venue with a fee table (``core.fees``)."""
+
+    table: FeeTable
+    volume_start: str = "0"  # traded in the thirty days before the first record
+    pay_in_third: bool = False
+
+
+class Impact(Section, frozen=True, kw_only=True):
+    """What our own taking does to prices (``core.impact``): ppm of the price at a participation of one."""
+
+    temporary_ppm: int = 0  # this execution
+    permanent_ppm: int = 0  # every later one, in the direction pushed
+    reference_lots: int = 0  # books: the lots that a participation of one means; bars take the bar's volume
+
+
+class Simulation(Section, frozen=True, kw_only=True):
+    """The replaceable models of the simulated venue. The defaults are constant latencies and no chance at all."""
+
+    seed: int = 0
+    request_latency: Latency | None = None  # None: order_latency_ns
+    response_latency: Latency | None = None  # None: response_latency_ns; bars: reports come with the bar
+    decision_latency: Latency | None = None  # books: a decision -> its request leaves; None: at once
+    late_decision_ns: int = 0  # a decision that took longer enters at a worse price; 0: no such limit
+    late_slippage_ppm: int = 0  # how much worse: the 90th percentile of slippage
+    queue: QueueModel = QueueModel()
+    partial_fills: bool = False  # books: fill what traded beyond the queue, not the whole order
+    impact: Impact = Impact()
+    fees: Fees | None = None  # None: the instruments' own rates
+    reject_ppm: int = 0  # chance that the venue rejects a new order
 
 
 class Execution(Section, frozen=True, kw_only=True):
@@ -32,9 +103,13 @@ class Execution(Section, frozen=True, kw_only=True):
     feed_latency_ns: int = 50_000_000  # bar close -> record known
     decision_latency_ns: int = 50_000_000  # record known -> prediction known
     order_latency_ns: int = 100_000_000  # intent -> venue
+    response_latency_ns: int = 100_000_000  # venue -> its report known; bars: with the bar
+    decision_clock: str = "timer"  # books: decide every interval ("timer"), or after every change as well ("event")
+    decision_interval_ns: int = 100_000_000
     slippage_ppm: int = 100  # against us, on every market order
     participation_ppm: int = 100_000  # of a bar's volume that one order may take
     order_ttl_ns: int = 900_000_000_000  # an order not filled by then is cancelled
+    simulation: Simulation = Simulation()
 
 
 class Strategy(Section, frozen=True, kw_only=True):
@@ -47,6 +122,8 @@ class Strategy(Section, frozen=True, kw_only=True):
     fast: int = 20  # sma: bars
     slow: int = 100  # sma: bars
     fixed_lots: int = 0  # above 0: size in lots instead of by volatility
+    order_lots: int = 1  # two-sided quotes: of one order
+    inventory_lots: int = 10  # two-sided quotes: most held on either side
 
 
 class Risk(Section, frozen=True, kw_only=True):
@@ -64,7 +141,7 @@ class Risk(Section, frozen=True, kw_only=True):
     min_confidence_ppm: int = 0  # least max(p_up, p_down) for an entry
     prediction_ttl_ns: int = 60_000_000_000
     price_band_ppm: int = 100_000  # last close against the one before: no entry into a jump
-    max_orders_per_hour: int = 60
+    max_orders_per_hour: int = 60  # in any rolling hour; 0: no limit
     cooldown_ns: int = 0  # after an exit, per instrument
     circuit_failures: int = 5  # venue rejects in a row that open the circuit
     circuit_open_ns: int = 60_000_000_000

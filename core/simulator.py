@@ -9,23 +9,23 @@ from typing import Final
 
 import numpy as np
 
-from core import rules, units
+from core import chance, fees, impact, latency, rules, simulation, units
 from core.errors import BrokenInvariant
-from core.jit import kernel
+from core.jit import inlined, kernel
 from core.outbox import emit
-from core.records import Action, FeeAsset, Kind, OrderState, Reason, Side
+from core.records import ACTION_MASK, Action, Kind, OrderState, Reason, Side
 from core.units import DOWN, UP, as_int, share_ppm
 
 ORDER: Final = int(Kind.ORDER)
 FILL: Final = int(Kind.FILL)
 BUY: Final = int(Side.BUY)
+OPEN: Final = int(Action.OPEN)
 CANCEL: Final = int(Action.CANCEL)
 NEW: Final = int(OrderState.NEW)
 CANCELED: Final = int(OrderState.CANCELED)
 EXPIRED_STATE: Final = int(OrderState.EXPIRED)
 REJECTED: Final = int(OrderState.REJECTED)
-QUOTE: Final = int(FeeAsset.QUOTE)
-BASE: Final = int(FeeAsset.BASE)
+REQUEST_LATENCY: Final = int(chance.Purpose.REQUEST_LATENCY)
 NONE: Final = int(Reason.NONE)
 FILLED: Final = int(Reason.FILLED)
 PARTIAL: Final = int(Reason.PARTIAL)
@@ -39,15 +39,19 @@ CANCEL_STALE: Final = int(Reason.CANCEL_STALE)
 def submit(config: np.void, venue: np.void, intent: np.void) -> None:
     """Take an INTENT on its way to the venue. Raises BrokenInvariant if risk did not approve exactly this one."""
     rules.verify(config, intent)
-    order = venue["working"][as_int(intent["instrument"])]
-    arrival = intent["ts_known"] + config["order_latency_ns"]
-    if intent["flags"] == CANCEL:
-        if order["order_id"] == intent["order_id"] and order["cancel_ns"] == 0:
-            order["cancel_ns"] = arrival
+    models, index, order_id = config["simulation"], as_int(intent["instrument"]), intent["order_id"]
+    order = venue["working"][index]
+    number = 2 * order_id + int(intent["flags"] & ACTION_MASK == CANCEL)
+    feed_ns = order["last_known_ns"] - order["last_close_ns"]
+    travel = simulation.delay_ns(models["request"], models["seed"], REQUEST_LATENCY, index, number, feed_ns)
+    arrival = intent["ts_known"] + travel
+    if intent["flags"] & ACTION_MASK == CANCEL:
+        if order["order_id"] == order_id and order["cancel_ns"] == 0:
+            order["cancel_ns"] = latency.in_order(arrival, 0, order["arrival_ns"])
         return
     if order["order_id"] != 0:
         raise BrokenInvariant("the simulated venue got a second order for an instrument whose first one still works")
-    order["order_id"] = intent["order_id"]
+    order["order_id"] = order_id
     order["side"] = intent["side"]
     order["qty"] = intent["qty"]
     order["filled"] = 0
@@ -55,19 +59,28 @@ def submit(config: np.void, venue: np.void, intent: np.void) -> None:
     order["deadline_ns"] = intent["deadline_ns"]
     order["cancel_ns"] = 0
     order["acknowledged"] = 0
+    late = latency.is_late(intent["ts_known"] - order["last_known_ns"], models["late_decision_ns"])
+    order["late"] = int(late and intent["flags"] & ACTION_MASK == OPEN)
 
 
-@kernel
+@inlined
 def on_bar(config: np.void, venue: np.void, box: np.void, bar: np.void) -> None:
     """Settle the instrument's working order in ``bar``; emits ORDER and FILL records."""
     order = venue["working"][as_int(bar["instrument"])]
     opened = order["last_close_ns"]  # no trade of this bar was earlier than the previous bar's close
     order["last_close_ns"] = bar["ts_event"]
-    if order["order_id"] == 0 or order["arrival_ns"] >= bar["ts_event"]:
-        return
+    order["last_known_ns"] = bar["ts_known"]
+    if order["order_id"] != 0 and order["arrival_ns"] < bar["ts_event"]:
+        _settle(config, venue, order, box, bar, opened)
+
+
+@kernel
+def _settle(config: np.void, venue: np.void, order: np.void, box: np.void, bar: np.void, opened: int) -> None:
+    """What became of ``order`` in ``bar``, which began no earlier than ``opened``."""
     earliest = max(opened, order["arrival_ns"])
     if order["acknowledged"] == 0:
-        if not _acceptable(config, order, bar):
+        rejected = simulation.is_rejected(config["simulation"], as_int(bar["instrument"]), order["order_id"])
+        if rejected or not _acceptable(config, order, bar):
             _end(order, box, bar, order["arrival_ns"], REJECTED, VENUE_REJECT)
             return
         order["acknowledged"] = 1
@@ -113,21 +126,34 @@ def _fill(config: np.void, venue: np.void, order: np.void, box: np.void, bar: np
         qty = left if volume > 0 else 0
     if qty == 0:
         return
-    index = as_int(bar["instrument"])
-    instrument = config["markets"][index]["instrument"]
-    is_buy = order["side"] == BUY
-    price = units.worse_price(bar["open"], config["slippage_ppm"], is_buy)
-    rate = instrument["taker_fee_ppm"]
-    if is_buy and instrument["fee_in_received"] == 1:
-        charged, asset = units.fee(qty * instrument["lot_units"], rate), BASE
-    else:
-        charged, asset = units.fee(units.notional(instrument, price, qty, UP if is_buy else DOWN), rate), QUOTE
+    index, is_buy = as_int(bar["instrument"]), order["side"] == BUY
+    market, turnover = config["markets"][index], venue["turnover"]
+    price = _paid(config, order, bar, qty)
+    rate = fees.rate_ppm(market["fees"], fees.volume(market["fees"], turnover, earliest), False)
+    charged, asset = fees.charge(market["fees"], market["instrument"], rate, is_buy, price, qty)
+    fees.traded(turnover, units.notional(market["instrument"], price, qty, DOWN))
     order["filled"] += qty
     venue["next_exec_id"] += 1
     reason = FILLED if qty == left else PARTIAL
     exec_id, known = venue["next_exec_id"], bar["ts_known"]
     side, order_id = order["side"], order["order_id"]
     emit(box, earliest, known, FILL, side, index, reason, asset, order_id, price, qty, charged, exec_id)
+
+
+@kernel
+def _paid(config: np.void, order: np.void, bar: np.void, qty: int) -> int:
+    """The price of ``qty`` lots in ``bar``: its open, after slippage, impact and the charge for a late entry."""
+    models, is_buy, opened = config["simulation"], order["side"] == BUY, bar["open"]
+    worse = share_ppm(opened, config["slippage_ppm"], UP)
+    if order["late"] == 1:
+        worse += share_ppm(opened, models["late_slippage_ppm"], UP)
+    shift, terms = order["shift_ppm"], models["impact"]
+    if terms["temporary_ppm"] > 0 or terms["permanent_ppm"] > 0:
+        part = impact.participation_ppm(qty, bar["volume"])
+        worse += impact.temporary_ticks(opened, terms["temporary_ppm"], part)
+        order["shift_ppm"] = impact.pushed_ppm(shift, terms["permanent_ppm"], part, is_buy)
+    moved = impact.shifted_price(opened, shift, is_buy)
+    return moved + worse if is_buy else max(1, moved - worse)
 
 
 @kernel

@@ -2,23 +2,23 @@
 
 Fixed order for every input: apply the event -> mark to market -> risk state machine -> sweep (what HALT and FLATTEN
 demand) -> decide -> size -> nine-step chain -> intent. Time is the latest ``ts_known`` seen; there is no other clock.
+
+Bars and predictions are decided on as they arrive, books when a TIMER says so. A book may be torn between the records
+of one message, so the account is valued at its mid only at a record flagged LAST.
 """
 
 from typing import Any, Final
 
 import numpy as np
 
-from core import decide, orders, portfolio, risk, rules
+from core import book as books
+from core import decide, orders, portfolio, quoting, risk, rules, sending
 from core.errors import BadInput, BrokenInvariant
-from core.jit import kernel
-from core.layout import RATE_SLOTS
-from core.outbox import emit
-from core.records import PPM, Action, Kind, OrderState, PredictionFlag, Reason, RiskState, Side
-from core.strategies import NO_OPINION, ON_BAR, ON_PREDICTION
+from core.jit import inlined, kernel
+from core.records import PPM, Action, MarketFlag, OrderState, PredictionFlag, Reason, RiskState, Side
+from core.strategies import NO_OPINION, ON_BAR, ON_PREDICTION, ON_TIMER, QUOTE
 from core.units import as_int
 
-DECISION: Final = int(Kind.DECISION)
-INTENT: Final = int(Kind.INTENT)
 OPEN: Final = int(Action.OPEN)
 REDUCE: Final = int(Action.REDUCE)
 CANCEL: Final = int(Action.CANCEL)
@@ -32,11 +32,13 @@ PENDING_CANCEL: Final = int(OrderState.PENDING_CANCEL)
 WARMUP: Final = int(Reason.WARMUP)
 FLATTEN: Final = int(Reason.FLATTEN)
 CANCEL_STALE: Final = int(Reason.CANCEL_STALE)
+LATE_CANCEL: Final = int(Reason.LATE_CANCEL)
 IS_WARMUP: Final = int(PredictionFlag.WARMUP)
+LAST: Final = int(MarketFlag.LAST)
 RATE_MAX_PPM: Final = 100 * PPM  # a predicted return or deviation beyond 100-fold is not a prediction
 
 
-@kernel
+@inlined
 def check_bar(config: np.void, state: np.void, bar: np.void) -> None:
     """Raise BadInput unless ``bar`` is a possible bar and later than the instrument's last one."""
     if bar["instrument"] >= config["n_instruments"]:
@@ -47,7 +49,7 @@ def check_bar(config: np.void, state: np.void, bar: np.void) -> None:
         raise BadInput("a bar's prices do not satisfy 1 <= low <= open, close <= high <= price_max: validate the tape")
     if bar["volume"] < 0:
         raise BadInput("a bar's volume is below 0: validate the tape")
-    if bar["ts_event"] <= state["positions"][index]["bar"]["ts_event"]:
+    if bar["ts_event"] <= state["positions"][index]["view"]["bar"]["ts_event"]:
         raise BadInput("a bar is not later than the instrument's last bar: remove duplicates and sort the tape")
 
 
@@ -64,21 +66,30 @@ def check_prediction(config: np.void, prediction: np.void) -> None:
         raise BadInput("a prediction's sigma lies outside 0..100000000 ppm")
 
 
-@kernel
+@inlined
 def on_bar(config: np.void, state: np.void, box: np.void, bar: np.void, strategy: Any) -> None:
     """A BAR that passed ``check_bar``; what its orders did in it was reported before."""
     index = as_int(bar["instrument"])
     position = state["positions"][index]
-    _advance(config, state, box, bar["ts_known"])
-    position["previous_close"] = position["bar"]["close"]
-    position["bar"] = bar
-    portfolio.mark(config, state, index, bar["close"])
-    risk.update(config, state, box)
-    _sweep(config, state, box)
-    _cancel_overdue(config, state, box, index)
-    want = strategy(
-        config["markets"][index]["params"], position["memory"], ON_BAR, position["bar"], position["prediction"]
-    )
+    view = position["view"]
+    account, now = state["account"], bar["ts_known"]
+    if now > account["now_ns"]:
+        account["now_ns"] = now
+        if now >= state["risk"]["day_end_ns"]:
+            _new_day(config, state, box)
+    position["previous_close"] = view["bar"]["close"]
+    view["bar"] = bar
+    if position["base_units"] == 0:  # the account's value stays what it was, and so does its risk
+        position["mark2"] = 2 * bar["close"]
+        position["price"] = bar["close"]
+    else:
+        portfolio.mark(config, state, index, 2 * bar["close"])
+        if risk.is_due(state):
+            _act_on_risk(config, state, box)
+    if state["orders"][index]["live"] > 0:
+        _cancel_overdue(config, state, box, index)
+    view["event"] = ON_BAR
+    want = strategy(config["markets"][index]["params"], position["memory"], view, position["quotes"])
     if want != NO_OPINION:
         action, reason = decide.resolve(config, state, index, want)
         if action != 0:
@@ -91,27 +102,86 @@ def on_prediction(config: np.void, state: np.void, box: np.void, prediction: np.
     check_prediction(config, prediction)
     index = as_int(prediction["instrument"])
     position = state["positions"][index]
+    view = position["view"]
     _advance(config, state, box, prediction["ts_known"])
-    position["prediction"] = prediction
-    risk.update(config, state, box)
-    _sweep(config, state, box)
+    view["prediction"] = prediction
+    _judge(config, state, box)
     action, reason = 0, WARMUP
     if prediction["flags"] & IS_WARMUP == 0:
-        want = strategy(
-            config["markets"][index]["params"],
-            position["memory"],
-            ON_PREDICTION,
-            position["bar"],
-            position["prediction"],
-        )
+        view["event"] = ON_PREDICTION
+        want = strategy(config["markets"][index]["params"], position["memory"], view, position["quotes"])
         action, reason = decide.resolve(config, state, index, want)
     edge_ppm, bar_ts = prediction["edge_ppm"], prediction["bar_ts"]
     if action == 0:
-        _decision(config, state, box, index, 0, reason, bar_ts, 0, 0, edge_ppm)
+        sending.decision(config, state, box, index, 0, reason, bar_ts, 0, 0, edge_ppm)
         position["decided_ts"] = max(position["decided_ts"], bar_ts)
         return
     confidence = max(prediction["p_up_ppm"], prediction["p_down_ppm"])
     _act(config, state, box, index, action, reason, bar_ts, confidence, edge_ppm, prediction["sigma_ppm"])
+
+
+@kernel
+def on_level(config: np.void, state: np.void, box: np.void, book: np.void, level: np.void) -> None:
+    """A LEVEL of ``book``, the instrument's as far as we know it."""
+    books.set_level(book, level["side"] == BUY, level["price"], level["qty"])
+    if level["flags"] & LAST != 0:
+        on_touch(config, state, box, book, as_int(level["instrument"]), level["ts_known"])
+
+
+@kernel
+def on_clear(config: np.void, state: np.void, box: np.void, book: np.void, clear: np.void) -> None:
+    """A CLEAR of ``book``."""
+    books.clear(book, clear["side"] == BUY, clear["price"])
+    if clear["flags"] & LAST != 0:
+        on_touch(config, state, box, book, as_int(clear["instrument"]), clear["ts_known"])
+
+
+@kernel
+def on_trade(config: np.void, state: np.void, box: np.void, book: np.void, trade: np.void) -> None:
+    """A TRADE of others."""
+    if trade["flags"] & LAST != 0:
+        on_touch(config, state, box, book, as_int(trade["instrument"]), trade["ts_known"])
+
+
+@kernel
+def on_touch(config: np.void, state: np.void, box: np.void, book: np.void, index: int, ts_known: int) -> None:
+    """``book`` is whole again: value the position at its mid, if both sides have a price."""
+    _advance(config, state, box, ts_known)
+    position = state["positions"][index]
+    view, bid, ask = position["view"], book["bid"], book["ask"]
+    if bid == view["bid"] and ask == view["ask"]:
+        return
+    view["bid"], view["ask"] = bid, ask
+    if bid == 0 or ask == 0:
+        return
+    if ask > config["markets"][index]["price_max"]:
+        raise BadInput("a book's best price is above price_max: validate the tape")
+    if position["base_units"] == 0:
+        position["mark2"] = bid + ask
+        position["price"] = (bid + ask) >> 1
+        return
+    portfolio.mark(config, state, index, bid + ask)
+    _judge(config, state, box)
+
+
+@kernel
+def on_timer(config: np.void, state: np.void, box: np.void, ts_known: int, strategy: Any) -> None:
+    """A TIMER: time to decide, for every instrument with a book."""
+    _advance(config, state, box, ts_known)
+    for index in range(config["n_instruments"]):
+        if state["orders"][index]["live"] > 0:
+            _cancel_overdue(config, state, box, index)
+        position = state["positions"][index]
+        view = position["view"]
+        view["event"], view["now_ns"] = ON_TIMER, ts_known
+        want = strategy(config["markets"][index]["params"], position["memory"], view, position["quotes"])
+        if want == QUOTE:
+            if state["risk"]["state"] != FLATTEN_STATE:  # a quote must not take back what FLATTEN sells
+                quoting.apply(config, state, box, index)
+        elif want != NO_OPINION:
+            action, reason = decide.resolve(config, state, index, want)
+            if action != 0:
+                _act(config, state, box, index, action, reason, ts_known, PPM, 0, view["prediction"]["sigma_ppm"])
 
 
 @kernel
@@ -120,20 +190,20 @@ def on_order(config: np.void, state: np.void, box: np.void, report: np.void) -> 
     index = as_int(report["instrument"])
     if index >= config["n_instruments"]:
         raise BrokenInvariant("an order report's instrument index is not in the configuration")
-    order = state["orders"][index]
-    if report["order_id"] > order["order_id"]:
+    if not 1 <= report["order_id"] < state["account"]["next_order_id"]:
         raise BrokenInvariant("an order report names an order that was never sent: reconcile first")
     _advance(config, state, box, report["ts_known"])
-    if report["order_id"] < order["order_id"]:
+    orders_of = state["orders"][index]
+    k = orders.find(orders_of, report["order_id"])
+    if k < 0 or report["reason"] == LATE_CANCEL:
         return  # of an order that ended: said again, or overtaken by its end
-    before = order["state"]
-    orders.report(order, report["state"])
-    if report["state"] == REJECTED and before != REJECTED:
+    before = orders_of["slots"][k]["state"]
+    after = orders.report(orders_of, k, report["state"])
+    if after == REJECTED and before != REJECTED:
         risk.venue_reject(config, state, box)
-    elif report["state"] == NEW:
+    elif after == NEW and before != NEW:  # said again, or of an order that ended, it says nothing of the venue now
         risk.venue_accept(config, state, box)
-    risk.update(config, state, box)
-    _sweep(config, state, box)
+    _judge(config, state, box)
 
 
 @kernel
@@ -145,29 +215,30 @@ def on_fill(config: np.void, state: np.void, box: np.void, fill: np.void) -> Non
     _advance(config, state, box, fill["ts_known"])
     if portfolio.is_booked(state, fill):
         return
-    order, position = state["orders"][index], state["positions"][index]
-    left = orders.remaining(order)
-    within = orders.apply_fill(order, fill)
+    orders_of, position = state["orders"][index], state["positions"][index]
+    k = orders.find(orders_of, fill["order_id"])
+    left = orders.remaining(orders_of["slots"][k]) if k >= 0 else 0
+    was_flat = portfolio.is_flat(config, state, index)
+    within = orders.apply_fill(orders_of, k, fill)
     portfolio.book_fill(config, state, fill)
     if not within:
         risk.fact_beyond_limit(state, box, fill["qty"], left)
-    if state["account"]["cash"] < 0:
-        risk.fact_beyond_limit(state, box, state["account"]["cash"], 0)
-    if position["base_units"] < 0:
-        risk.fact_beyond_limit(state, box, position["base_units"], 0)
-    if fill["side"] == SELL and portfolio.is_flat(config, state, index):
+    if config["is_margin"] == 0:
+        if state["account"]["cash"] < 0:
+            risk.fact_beyond_limit(state, box, state["account"]["cash"], 0)
+        if position["base_units"] < 0:
+            risk.fact_beyond_limit(state, box, position["base_units"], 0)
+    if not was_flat and portfolio.is_flat(config, state, index):
         position["exit_ns"] = state["account"]["now_ns"]
-    risk.update(config, state, box)
-    _sweep(config, state, box)
+    _judge(config, state, box)
 
 
 @kernel
 def on_command(config: np.void, state: np.void, box: np.void, command: np.void) -> None:
     """A COMMAND of the operator."""
     _advance(config, state, box, command["ts_known"])
-    risk.command(state, box, command["command"])
-    risk.update(config, state, box)
-    _sweep(config, state, box)
+    risk.command(config, state, box, command["command"])
+    _judge(config, state, box)
 
 
 @kernel
@@ -176,34 +247,60 @@ def _advance(config: np.void, state: np.void, box: np.void, ts_known: int) -> No
     account = state["account"]
     if ts_known > account["now_ns"]:
         account["now_ns"] = ts_known
-        risk.new_day(config, state, box)
+        if ts_known >= state["risk"]["day_end_ns"]:
+            _new_day(config, state, box)
+
+
+@kernel
+def _new_day(config: np.void, state: np.void, box: np.void) -> None:
+    risk.new_day(config, state, box)
+    _act_on_risk(config, state, box)
+
+
+@kernel
+def _judge(config: np.void, state: np.void, box: np.void) -> None:
+    """The risk state machine, and what HALT and FLATTEN demand: almost always nothing."""
+    if risk.is_due(state):
+        _act_on_risk(config, state, box)
+
+
+@kernel
+def _act_on_risk(config: np.void, state: np.void, box: np.void) -> None:
+    risk.update(config, state, box)
+    if state["risk"]["state"] >= HALT:
+        _sweep(config, state, box)
 
 
 @kernel
 def _sweep(config: np.void, state: np.void, box: np.void) -> None:
-    """In HALT cancel every live buy; in FLATTEN cancel buys and sell what is held, again until nothing is left."""
-    if state["risk"]["state"] < HALT:
-        return
+    """In HALT cancel every order that opens; in FLATTEN close what is held, again until nothing is left."""
     flatten = state["risk"]["state"] == FLATTEN_STATE
     for index in range(config["n_instruments"]):
-        order = state["orders"][index]
-        if orders.is_live(order):
-            if order["side"] == BUY and order["state"] != PENDING_CANCEL:
-                _cancel(config, state, box, index, FLATTEN if flatten else CANCEL_STALE)
-        elif flatten and not portfolio.is_flat(config, state, index):
-            lots = portfolio.sellable_lots(config, state, index)
-            if rules.refusal(config, state, index, REDUCE, lots, 0, PPM, False) == 0:
-                _submit(config, state, box, index, REDUCE, SELL, lots, FLATTEN)
+        orders_of = state["orders"][index]
+        for k in range(orders_of["live"]):
+            order = orders_of["slots"][k]
+            if order["state"] == PENDING_CANCEL:
+                continue
+            if order["action"] == OPEN:
+                sending.cancel(config, state, box, index, k, FLATTEN if flatten else CANCEL_STALE)
+            elif flatten and order["limit"] > 0:
+                sending.cancel(config, state, box, index, k, FLATTEN)  # it waits for a price; we do not
+        if flatten and orders_of["live"] == 0 and not portfolio.is_flat(config, state, index):
+            lots = state["positions"][index]["view"]["lots"]
+            side = SELL if lots > 0 else BUY
+            if rules.refusal(config, state, box, index, REDUCE, side, abs(lots), 0, 0, PPM, False) == 0:
+                sending.submit(config, state, box, index, REDUCE, side, abs(lots), 0, 0, FLATTEN)
     risk.end_flatten(config, state, box)
 
 
 @kernel
 def _cancel_overdue(config: np.void, state: np.void, box: np.void, index: int) -> None:
     """A venue that lets an order outlive its deadline is asked to cancel it."""
-    order = state["orders"][index]
-    overdue = orders.is_live(order) and state["account"]["now_ns"] > order["deadline_ns"]
-    if overdue and order["state"] != PENDING_CANCEL:
-        _cancel(config, state, box, index, CANCEL_STALE)
+    orders_of = state["orders"][index]
+    for k in range(orders_of["live"]):
+        order = orders_of["slots"][k]
+        if state["account"]["now_ns"] > order["deadline_ns"] and order["state"] != PENDING_CANCEL:
+            sending.cancel(config, state, box, index, k, CANCEL_STALE)
 
 
 @kernel
@@ -214,73 +311,31 @@ def _act(
     index: int,
     action: int,
     reason: int,
-    bar_ts: int,
+    event_ns: int,
     confidence_ppm: int,
     edge_ppm: int,
     sigma_ppm: int,
 ) -> None:
     """Size the wanted action, take it through the chain, record the DECISION, and the INTENT if it is approved."""
     position = state["positions"][index]
+    held = position["view"]["lots"]
+    side = BUY if action == OPEN or held < 0 else SELL
     target, lots, refused = 0, 0, 0
     if action == OPEN:
         target, lots, refused = decide.size_entry(config, state, index, sigma_ppm)
     elif action == REDUCE:
-        lots = portfolio.sellable_lots(config, state, index)
-    if refused == 0:
-        age_ns = state["account"]["now_ns"] - bar_ts
-        repeated = bar_ts <= position["decided_ts"]
-        refused = rules.refusal(config, state, index, action, lots, age_ns, confidence_ppm, repeated)
-    position["decided_ts"] = max(position["decided_ts"], bar_ts)
-    if refused != 0:
-        _decision(config, state, box, index, 0, refused, bar_ts, target, 0, edge_ppm)
-        return
-    _decision(config, state, box, index, action, reason, bar_ts, target, lots, edge_ppm)
+        lots = abs(held)
+    repeated = event_ns <= position["decided_ts"]
+    position["decided_ts"] = max(position["decided_ts"], event_ns)
     if action == CANCEL:
-        _cancel(config, state, box, index, reason)
-    else:
-        _submit(config, state, box, index, action, BUY if action == OPEN else SELL, lots, reason)
-
-
-@kernel
-def _decision(
-    config: np.void,
-    state: np.void,
-    box: np.void,
-    index: int,
-    action: int,
-    reason: int,
-    bar_ts: int,
-    target: int,
-    lots: int,
-    edge_ppm: int,
-) -> None:
-    now = state["account"]["now_ns"]
-    cost = config["markets"][index]["params"]["cost_ppm"]
-    side = BUY if action == OPEN else (SELL if action == REDUCE else 0)
-    emit(box, now, now, DECISION, side, index, reason, action, bar_ts, target, lots, edge_ppm, cost)
-
-
-@kernel
-def _submit(
-    config: np.void, state: np.void, box: np.void, index: int, action: int, side: int, lots: int, reason: int
-) -> None:
-    """Reserve, count and send an approved market order (price 0)."""
-    account, position, risk_state = state["account"], state["positions"][index], state["risk"]
-    now, order_id = account["now_ns"], account["next_order_id"]
-    deadline = now + config["order_ttl_ns"]
-    account["next_order_id"] = order_id + 1
-    orders.open_slot(state["orders"][index], order_id, side, lots, position["price"], deadline)
-    risk_state["submit_ns"][risk_state["submitted"] % RATE_SLOTS] = now
-    risk_state["submitted"] += 1
-    approval = rules.token(config, order_id, index, side, action, lots, deadline)
-    emit(box, now, now, INTENT, side, index, reason, action, order_id, 0, lots, deadline, approval)
-
-
-@kernel
-def _cancel(config: np.void, state: np.void, box: np.void, index: int, reason: int) -> None:
-    """Ask for the cancellation of the live order; nothing may refuse that."""
-    order, now = state["orders"][index], state["account"]["now_ns"]
-    orders.report(order, PENDING_CANCEL)
-    side, order_id, deadline = order["side"], order["order_id"], order["deadline_ns"]
-    approval = rules.token(config, order_id, index, side, CANCEL, 0, deadline)
-    emit(box, now, now, INTENT, side, index, reason, CANCEL, order_id, 0, 0, deadline, approval)
+        sending.decision(config, state, box, index, action, reason, event_ns, 0, 0, edge_ppm)
+        sending.cancel(config, state, box, index, decide.opening_slot(state, index), reason)
+        return
+    if refused == 0:
+        age_ns = state["account"]["now_ns"] - event_ns
+        refused = rules.refusal(config, state, box, index, action, side, lots, 0, age_ns, confidence_ppm, repeated)
+    if refused != 0:
+        sending.decision(config, state, box, index, 0, refused, event_ns, target, 0, edge_ppm)
+        return
+    sending.decision(config, state, box, index, action, reason, event_ns, target, lots, edge_ppm)
+    sending.submit(config, state, box, index, action, side, lots, 0, 0, reason)

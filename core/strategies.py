@@ -1,10 +1,11 @@
 """Strategies: plug-in functions that say what they want; sizing and risk decide what they get.
 
-A strategy is a plain function ``(params, memory, event, bar, prediction) -> want`` over records of dtype PARAMS,
-MEMORY, BAR and PREDICTION (``core.layout``, ``core.records``). ``event`` is the kind of the record that has just
-arrived, BAR or PREDICTION; the other record is the instrument's latest. ``memory["words"]`` holds 256 int64 of its
-own per instrument, zero at the start. It returns NO_OPINION for an event it does not act on. It may neither loop over
-data nor keep state elsewhere, and uses integers only. ``docs/extending/strategy.py`` adds one.
+A strategy is a plain function ``(params, memory, view, quotes) -> want`` over records of dtype PARAMS, MEMORY, VIEW and
+QUOTES (``core.layout``). ``view["event"]`` is the kind of what has just arrived: BAR, PREDICTION or TIMER; the view
+holds the instrument's latest of each, its best prices and the lots held. ``memory["words"]`` holds 256 int64 of its
+own per instrument, zero at the start. It returns NO_OPINION for an event it does not act on. A two-sided strategy fills
+``quotes`` and returns QUOTE: the core brings the orders at work to that. It may neither loop over data nor keep state
+elsewhere, and uses integers only. ``docs/extending/strategy.py`` adds one.
 
 Strategies are compiled against one explicit signature, so a new one never recompiles the engine.
 """
@@ -23,61 +24,79 @@ from numba.np.numpy_support import from_dtype
 
 from core.errors import BadConfig
 from core.jit import entry, kernel
-from core.layout import MEMORY, MEMORY_WORDS, PARAMS
-from core.records import BAR, PPM, PREDICTION, Kind
+from core.layout import MEMORY, MEMORY_WORDS, PARAMS, QUOTES, VIEW
+from core.records import PPM, Kind
 
 NO_OPINION: Final = 0  # this event is none of its business
 HOLD: Final = 1  # stay as you are
 LONG: Final = 2
 FLAT: Final = 3
+QUOTE: Final = 4  # the orders in ``quotes``, and no others
 
 ON_BAR: Final = int(Kind.BAR)
 ON_PREDICTION: Final = int(Kind.PREDICTION)
+ON_TIMER: Final = int(Kind.TIMER)
 
-SIGNATURE: Final = types.int64(
-    from_dtype(PARAMS), from_dtype(MEMORY), types.int64, from_dtype(BAR), from_dtype(PREDICTION)
-)
+SIGNATURE: Final = types.int64(from_dtype(PARAMS), from_dtype(MEMORY), from_dtype(VIEW), from_dtype(QUOTES))
 
-StrategyFunction = Callable[[np.void, np.void, int, np.void, np.void], int]
+StrategyFunction = Callable[[np.void, np.void, np.void, np.void], int]
 
-SMA_HEAD: Final = 3  # words of memory before the ring of closes
-SMA_WINDOW_MAX: Final = MEMORY_WORDS - SMA_HEAD
+SMA_GAP: Final = 0  # words of ``sma``'s memory
+SMA_SEEN: Final = 1
+SMA_SLOT: Final = 2
+SMA_RING: Final = 3
+SMA_WINDOW_MAX: Final = MEMORY_WORDS - SMA_RING
 
 
-def edge(params: np.void, memory: np.void, event: int, bar: np.void, prediction: np.void) -> int:
+def edge(params: np.void, memory: np.void, view: np.void, quotes: np.void) -> int:
     """Enter when the edge earned over the expected holding time pays the round trip with a margin.
 
     LONG if edge x hold_horizons >= margin x round-trip cost; FLAT if one horizon's edge is at most exit_edge_ppm.
     """
-    if event != ON_PREDICTION:
+    if view["event"] != ON_PREDICTION:
         return NO_OPINION
-    if prediction["edge_ppm"] <= params["exit_edge_ppm"]:
+    edge_ppm = view["prediction"]["edge_ppm"]
+    if edge_ppm <= params["exit_edge_ppm"]:
         return FLAT
-    if prediction["edge_ppm"] * params["hold_horizons"] * PPM >= params["entry_margin_ppm"] * params["cost_ppm"]:
+    if edge_ppm * params["hold_horizons"] * PPM >= params["entry_margin_ppm"] * params["cost_ppm"]:
         return LONG
     return HOLD
 
 
-def sma(params: np.void, memory: np.void, event: int, bar: np.void, prediction: np.void) -> int:
+def sma(params: np.void, memory: np.void, view: np.void, quotes: np.void) -> int:
     """Crossover of two simple moving averages of closes, exact in integers: LONG while fast > slow, else FLAT."""
-    if event != ON_BAR:
+    if view["event"] != ON_BAR:
         return NO_OPINION
-    words = memory["words"]  # bars seen, sum of the last fast closes, sum of the last slow closes, ring of slow closes
-    seen, fast, slow = words[0], params["fast"], params["slow"]
-    slot = SMA_HEAD + seen % slow
-    if seen >= fast:
-        words[1] -= words[SMA_HEAD + (seen - fast) % slow]
-    words[2] -= words[slot]
-    words[slot] = bar["close"]
-    words[1] += bar["close"]
-    words[2] += bar["close"]
-    words[0] = seen + 1
-    if seen + 1 < slow:
-        return NO_OPINION
-    return LONG if words[1] * slow > words[2] * fast else FLAT
+    # slow x (sum of the last fast closes) - fast x (sum of the last slow ones); bars still missing; slot of the oldest
+    # close; ring of slow closes, zero where there was none, so that a young sum is the sum of what there is
+    words, close = memory["words"], view["bar"]["close"]
+    fast, slow, slot = params["fast"], params["slow"], words[SMA_SLOT]
+    back = slot - fast if slot >= fast else slot - fast + slow
+    gap = words[SMA_GAP] + slow * (close - words[SMA_RING + back]) - fast * (close - words[SMA_RING + slot])
+    words[SMA_RING + slot] = close
+    words[SMA_GAP] = gap
+    words[SMA_SLOT] = slot + 1 if slot + 1 < slow else 0
+    if words[SMA_SEEN] < slow:
+        words[SMA_SEEN] += 1
+    return NO_OPINION if words[SMA_SEEN] < slow else (LONG if gap > 0 else FLAT)
 
 
-_REGISTRY: Final[dict[str, StrategyFunction]] = {"edge": edge, "sma": sma}
+def mm1(params: np.void, memory: np.void, view: np.void, quotes: np.void) -> int:
+    """Quote ``order_lots`` at the best bid and ask, each side only while it keeps within ``inventory_lots``.
+
+    Without a bid below an ask it leaves everything as it is.
+    """
+    if view["event"] != ON_TIMER or view["bid"] == 0 or view["ask"] <= view["bid"]:
+        return NO_OPINION
+    lots, cap = params["order_lots"], params["inventory_lots"]
+    quotes["bid_price"] = view["bid"]
+    quotes["bid_lots"] = lots if view["lots"] + lots <= cap else 0
+    quotes["ask_price"] = view["ask"]
+    quotes["ask_lots"] = lots if view["lots"] - lots >= -cap else 0
+    return QUOTE
+
+
+_REGISTRY: Final[dict[str, StrategyFunction]] = {"edge": edge, "mm1": mm1, "sma": sma}
 
 
 def names() -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from core import config, engine, strategies
 from core.instruments import Instrument
-from core.records import BAR, COMMAND, FILL, ORDER, PREDICTION, RECORD, TYPED, Kind
+from core.records import BAR, COMMAND, FILL, ORDER, PREDICTION, RECORD, TYPED, Kind, Side
 from core.settings import Account, Execution, Risk, Strategy, Trading
 
 START_NS = 1_700_006_400_000_000_000  # 2023-11-15 00:00 UTC
@@ -156,3 +156,25 @@ def walk(rng: np.random.Generator, rows: int, instruments: int) -> tuple[np.ndar
         for bar in tape
     ]
     return tape, np.concatenate(made), np.arange(len(tape), dtype=np.int64)
+
+
+def book_tape(rng: np.random.Generator, rows: int, instruments: int) -> np.ndarray:
+    """Books of ``instruments`` around 10000 USDT, built, kept busy and traded; (rows,) RECORD sorted by ``ts_known``.
+
+    The exchange saw some of the rows in another order than we do.
+    """
+    tape = np.zeros(rows, RECORD)
+    middle = np.full(instruments, 1_000_000)
+    for number, row in enumerate(tape):
+        k, side = int(rng.integers(instruments)), int(rng.integers(1, 3))
+        middle[k] += int(rng.integers(-2, 3))
+        away = int(rng.integers(1, 6)) * (1 if side == Side.SELL else -1)
+        is_trade = number > 20 and rng.random() < 0.3
+        row["kind"], row["instrument"], row["side"] = Kind.TRADE if is_trade else Kind.LEVEL, k, side
+        row["a"], row["b"] = middle[k] + (-away // 3 if is_trade else away), int(rng.choice([0, 1, 5, 40, 900]))
+        row["b"] = max(1, row["b"]) if is_trade else row["b"]
+    tape["ts_event"] = START_NS + np.cumsum(rng.choice([0, 1_000_000, 40_000_000, 300_000_000], rows))
+    tape["ts_known"] = tape["ts_event"] + rng.choice([1_000_000, 5_000_000], rows)
+    tape = tape[np.argsort(tape["ts_known"], kind="stable")]
+    tape["flags"] = np.append(tape["ts_known"][1:] != tape["ts_known"][:-1], True)
+    return tape

@@ -87,7 +87,8 @@ def test_a_fill_may_overtake_every_report_of_its_order(late: OrderState) -> None
     desk, intent, now = bought()
     desk.feed(fill(intent, 1_000_000, int(intent["qty"]), now))
     assert not len(desk.feed(order_report(intent, late, now + 1)))
-    assert desk.state["orders"]["state"][0, 0] == OrderState.FILLED
+    orders = desk.state[0]["orders"][0]
+    assert (orders["live"], orders["slots"][0]["state"]) == (0, OrderState.FILLED)
 
 
 def test_a_reject_said_twice_is_one_failure() -> None:

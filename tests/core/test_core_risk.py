@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from core import risk
 from core.records import Action, Command, Kind, Metric, OrderState, Reason, RiskState
 from tests.core.build import BTC, STEP_NS, Desk, bars, command, fill, only, order_report, predict, trading
 
@@ -67,8 +68,7 @@ def test_caution_scales_size_and_recovers_at_half_its_limit() -> None:
 
     small = Desk(trading(fixed_lots=1_000), (BTC,), venue=False)
     small.state[0]["risk"]["state"] = RiskState.CAUTION
-    small.state[0]["risk"]["drawdown_ppm"] = 20_000
-    small.state[0]["risk"]["peak_equity"] = 10_200_000_000_000
+    small.state[0]["risk"]["peak_equity"] = 10_200_000_000_000  # a drawdown of 2 %
     bar = bars([CLOSE])
     small.feed(bar)
     decision = only(small.feed(predict(bar[0], edge=5_000)), Kind.DECISION)[0]
@@ -86,7 +86,8 @@ def test_halt_is_sticky_until_resume_which_starts_a_new_measurement() -> None:
         Reason.OPERATOR_RESUME,
         Metric.OPERATOR,
     )
-    assert desk.state[0]["risk"]["drawdown_ppm"] == 0
+    assert risk.drawdown_ppm(desk.state[0]) == 0
+    assert desk.state[0]["risk"]["drawdown_max_ppm"] >= 61_000
 
 
 def test_flatten_sells_everything_then_halts_and_resume_waits_for_that() -> None:
@@ -223,7 +224,8 @@ def test_an_unknown_order_holds_its_exposure_and_its_slot() -> None:
     assert only(out, Kind.DECISION)[0]["reason"] == Reason.ORDER_IN_FLIGHT
     assert len(only(out, Kind.INTENT)) == 0
     desk.feed(fill(buy, CLOSE, 500_000, int(tape[1]["ts_known"]) + 10**9))
-    assert desk.state[0]["orders"][0]["state"] == OrderState.FILLED
+    orders = desk.state[0]["orders"][0]
+    assert (orders["live"], orders["slots"][0]["state"]) == (0, OrderState.FILLED)
     assert desk.state[0]["risk"]["state"] == RiskState.NORMAL
 
 

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from core import rules
-from core.records import Action, Kind, OrderState, Reason, RiskState, Side
+from core import orders, portfolio, rules
+from core.layout import ORDERS_MAX, OUTBOX
+from core.records import Action, Kind, OrderState, Reason, RiskState, Side, Verdict
 from core.rules import RULES
 from tests.core.build import BTC, ETH, MINUTE_NS, STEP_NS, Desk, bars, fill, only, order_report, predict, trading
 
@@ -68,9 +69,7 @@ def position_value(desk: Desk, **fields: int) -> dict[str, int]:
 
 def other_order(desk: Desk, lots: int) -> dict[str, int]:
     """A live buy of ETH that reserves exposure and cash."""
-    order = desk.state[0]["orders"][1]
-    order["order_id"], order["side"], order["state"] = 99, Side.BUY, OrderState.NEW
-    order["qty"], order["price"], order["deadline_ns"] = lots, 100_000, 2**62
+    orders.open_slot(desk.state[0]["orders"][1], 99, Side.BUY, Action.OPEN, lots, 0, 100_000, 2**62)
     return {}
 
 
@@ -82,7 +81,7 @@ def busy_hour(desk: Desk) -> dict[str, int]:
 
 
 def seen_before(desk: Desk) -> dict[str, int]:
-    return position_value(desk, decided_ts=int(desk.state[0]["positions"][0]["bar"]["ts_event"]))
+    return position_value(desk, decided_ts=int(desk.state[0]["positions"][0]["view"]["bar"]["ts_event"]))
 
 
 # How to violate each rule without touching another; returns changes of the prediction.
@@ -148,20 +147,22 @@ def test_no_rule_blocks_a_cancel_and_only_the_documented_ones_a_reduction() -> N
         Reason.FILTER_TICK,
         Reason.FILTER_LOT,
         Reason.FILTER_NOTIONAL,
+        Reason.ORDERS_MAX,
         Reason.LONG_ONLY,
         Reason.DUPLICATE,
     }
     assert all(row[Action.OPEN] for row in RULES)
-    assert len({row[0] for row in RULES}) == len(RULES) == 17
+    assert len({row[0] for row in RULES}) == len(RULES) == 18
 
 
 def judged(desk: Desk, action: Action, lots: int = LOTS) -> int:
     """The chain's own verdict on ``lots``, without the sizer before it."""
     config, state = desk.config[0], desk.state[0]
     position = state["positions"][0]
-    age = int(state["account"]["now_ns"] - position["bar"]["ts_event"])
-    repeated = bool(position["bar"]["ts_event"] <= position["decided_ts"])
-    return rules.refusal(config, state, 0, int(action), lots, age, 600_000, repeated)
+    age = int(state["account"]["now_ns"] - position["view"]["bar"]["ts_event"])
+    repeated = bool(position["view"]["bar"]["ts_event"] <= position["decided_ts"])
+    box, side = np.zeros(1, OUTBOX)[0], Side.BUY if action == Action.OPEN else Side.SELL
+    return rules.refusal(config, state, box, 0, int(action), side, lots, 0, age, 600_000, repeated)
 
 
 ORDERED = [row[0] for row in RULES if row[0] in BREAK]
@@ -188,9 +189,49 @@ def test_the_chain_stands_without_the_sizer() -> None:
     assert judged(desk, Action.CANCEL) == 0
 
 
+@pytest.mark.parametrize("action", list(Action))
+def test_an_order_more_than_there_are_slots_is_refused(action: Action) -> None:
+    desk, _ = desk_for(Action.REDUCE)
+    for number in range(ORDERS_MAX):
+        assert judged(desk, action) == 0
+        orders.open_slot(desk.state[0]["orders"][0], 90 + number, Side.BUY, Action.OPEN, 1, 0, 1, 2**62)
+    assert judged(desk, action) == (0 if action == Action.CANCEL else Reason.ORDERS_MAX)
+
+
+@pytest.mark.parametrize("action", list(Action))
+def test_the_chain_is_recorded_rule_by_rule_before_what_it_led_to(action: Action) -> None:
+    desk, bar = desk_for(action)
+    out = desk.feed(predict(bar, edge=5_000 if action == Action.OPEN else -5_000))
+    checks, intent = only(out, Kind.CHECK), only(out, Kind.INTENT)[0]
+    if action == Action.CANCEL:
+        assert [int(kind) for kind in out["kind"]] == [Kind.DECISION, Kind.INTENT]
+        return
+    assert [int(kind) for kind in out["kind"]] == [Kind.CHECK] * len(RULES) + [Kind.DECISION, Kind.INTENT]
+    assert checks["reason"].tolist() == [row[0] for row in RULES]
+    assert checks["flags"].tolist() == [Verdict.PASS if row[action] else Verdict.NOT_APPLIED for row in RULES]
+    assert set(checks["order_id"]) == {intent["order_id"]}
+    assert set(zip(checks["side"], checks["qty"], checks["price"], strict=True)) == {
+        (intent["side"], intent["qty"], intent["price"])
+    }
+    assert (checks["value"] <= checks["limit"]).all()
+    unasked = checks[checks["flags"] == Verdict.NOT_APPLIED]
+    assert not unasked["value"].any() and not unasked["limit"].any()
+
+
+def test_a_refusal_is_recorded_as_the_rule_that_refused_and_no_other() -> None:
+    desk, bar = desk_for(Action.OPEN)
+    config_value(desk, min_confidence_ppm=700_000)
+    out = desk.feed(predict(bar, edge=5_000))
+    assert [int(kind) for kind in out["kind"]] == [Kind.CHECK, Kind.DECISION]
+    check = only(out, Kind.CHECK)[0]
+    assert (check["reason"], check["flags"], check["order_id"]) == (Reason.LOW_CONFIDENCE, Verdict.REFUSED, 0)
+    assert (check["value"], check["limit"], check["qty"]) == (400_000, 300_000, LOTS)
+
+
 def test_dust_is_flat_and_does_not_block_an_entry() -> None:
     desk, bar = desk_for(Action.OPEN)
     desk.state[0]["positions"][0]["base_units"] = 1_999  # below min_qty of 2 lots of 1000
+    portfolio.hold(desk.config[0], desk.state[0], 0)
     assert outcome(desk, Action.REDUCE, bar) == (Reason.DUST, 0)
     desk.state[0]["positions"][0]["decided_ts"] = 0
     assert outcome(desk, Action.OPEN, bar) == (Reason.ENTRY, Action.OPEN)

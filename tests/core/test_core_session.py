@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core import config, engine, strategies
+from core import config, engine, risk, strategies
 from core.errors import BadInput
 from core.instruments import Instrument
 from core.records import RECORD, Action, Command, Kind, RiskState
@@ -100,7 +100,7 @@ def test_cash_positions_fees_and_caps_are_exact(made: Trading, instruments: tupl
         account = desk.state[0]["account"]
         assert (account["cash"], account["equity"]) == (ledger.cash, ledger.equity)
         assert account["exposure"] == sum(ledger.exposures)
-        assert desk.state[0]["risk"]["drawdown_ppm"] == ledger.drawdown_ppm
+        assert risk.drawdown_ppm(desk.state[0]) == ledger.drawdown_ppm
         assert [int(p["base_units"]) for p in desk.state[0]["positions"][:2]] == ledger.units
         made_now = desk.feed(predictions[row : row + 1])
         assert len(only(made_now, Kind.DECISION)) == 1
