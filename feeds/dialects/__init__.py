@@ -1,0 +1,194 @@
+"""Venue dialects: raw bytes of one venue in, records out, the same code for recordings, ingestion and live frames.
+
+A dialect does no I/O and knows no clock: it is handed lines or frames and the times they were received. What it cannot
+use is never passed over in silence: each such frame is counted under a ``Rule`` and, up to a limit, named with its row
+and what was wrong with it. One frame is used whole or not at all.
+"""
+
+import struct
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+
+from core.errors import BadConfig
+from core.layout import PRICE_TICKS_MAX
+from core.records import RECORD, RECORD_BYTES
+
+LOTS_MAX: Final = 2**42  # lots of one level or trade: what the queue models can count in their fractions
+TIME_MAX_NS: Final = 2**61
+WORDS: Final = struct.Struct("<8q")  # a record as words: two times, its head, its body
+EXAMPLES_MAX: Final = 20  # findings kept per rule; all are counted
+VALUE_CHARS_MAX: Final = 120
+
+
+class Rule(StrEnum):
+    """Why a frame, or something in it, was not taken as it is."""
+
+    GARBAGE = "garbage"  # not the venue's format
+    FOREIGN = "foreign"  # another symbol's, or a stream this dialect has no records for
+    NOT_FINITE = "not_finite"  # a price or quantity that is not a plain decimal number
+    NEGATIVE = "negative"
+    NOT_POSITIVE = "not_positive"  # 0 where only more than 0 has a meaning
+    OFF_GRID = "off_grid"  # a price that is not a whole number of ticks
+    PART_LOT = "part_lot"  # a quantity that is not a whole number of lots: used, rounded down
+    TOO_LARGE = "too_large"
+    BAD_TIME = "bad_time"
+    CROSSED = "crossed"  # best bid above best ask
+    LOCKED = "locked"  # best bid at best ask
+    DUPLICATE_LEVEL = "duplicate_level"  # a price twice on one side of one message
+    UNORDERED = "unordered"  # levels that do not get worse from row to row
+    STALE = "stale"  # an update that a snapshot holds already: expected after each
+    DUPLICATE = "duplicate"  # an id that was seen before
+    BACKWARD = "backward"  # an id or a time below one seen before
+    OVERLAP = "overlap"  # an update that begins before the end of the last and goes on: used, its sizes are absolute
+    GAP = "gap"  # updates or trades are missing; a book is invalid until the next snapshot
+    SNAPSHOT_OLD = "snapshot_old"  # a snapshot older than the book: not used
+    NO_SNAPSHOT = "no_snapshot"  # more updates waited for a snapshot than are kept
+    CLOCK_BEHIND = "clock_behind"  # received before it happened: taken as known when it happened
+    NOT_A_TRADE = "not_a_trade"  # insurance fund, liquidation transfer and the like
+    DISAGREES = "disagrees"  # two files of one recording tell different books
+    UNEQUAL_LENGTH = "unequal_length"  # two files of one recording have different numbers of rows
+
+
+class BadFrame(Exception):
+    """Something in a frame breaks ``rule``. Never leaves this package."""
+
+    def __init__(self, rule: Rule, value: object):
+        super().__init__(rule, value)
+        self.rule, self.value = rule, value
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """``rule`` was broken in ``row`` (from 0, of whatever was handed over); ``value`` shows how."""
+
+    row: int
+    rule: Rule
+    value: str
+
+
+@dataclass(slots=True)
+class Findings:
+    """All broken rules, counted, and the first of each named."""
+
+    counts: Counter[Rule] = field(default_factory=Counter)
+    examples: list[Finding] = field(default_factory=list)
+
+    def add(self, row: int, rule: Rule, value: object, times: int = 1) -> None:
+        """Count ``rule`` and keep ``value`` if it is among the first."""
+        if self.counts[rule] < EXAMPLES_MAX:
+            self.examples.append(Finding(row, rule, str(value)[:VALUE_CHARS_MAX]))
+        self.counts[rule] += times
+
+
+class Whole(dict[str, int]):
+    """Decimal text -> whole steps of a grid, exactly; looked up once, then remembered.
+
+    Raises BadFrame for text that is no plain decimal (signs, exponents and NaN are none), that is negative, off the
+    grid or above ``most``. With ``rounds`` a rest below one step is cut off, and its text kept in ``rounded`` for
+    whoever reports it: venues hold remainders of orders from the time of a finer grid.
+    """
+
+    __slots__ = ("_denominator", "_most", "_numerator", "_rounds", "rounded")
+    REMEMBERED_MAX: Final = 1 << 20
+
+    def __init__(self, step: str, most: int, *, rounds: bool = False):
+        super().__init__()
+        self._rounds, self.rounded = rounds, list[str]()
+        grid = Fraction(step)
+        if grid <= 0:
+            raise BadConfig(f"a grid of {step}; a tick or lot is above 0")
+        self._numerator, self._denominator, self._most = grid.numerator, grid.denominator, most
+
+    def __missing__(self, text: str) -> int:
+        whole, _, part = text.partition(".")
+        digits = whole + part
+        if not (digits.isascii() and digits.isdigit() and whole) or len(digits) > 40:
+            is_negative = text.startswith("-") and digits[1:].isdigit()
+            raise BadFrame(Rule.NEGATIVE if is_negative else Rule.NOT_FINITE, text)
+        steps, rest = divmod(int(digits) * self._denominator, self._numerator * 10 ** len(part))
+        if steps > self._most:
+            raise BadFrame(Rule.TOO_LARGE, text)
+        if rest and self._rounds:
+            self.rounded.append(text)
+            return steps
+        if rest:
+            raise BadFrame(Rule.OFF_GRID, text)
+        if len(self) >= self.REMEMBERED_MAX:
+            self.clear()
+        self[text] = steps
+        return steps
+
+
+def price_grid(tick: str) -> Whole:
+    """Prices as ticks, 0 to PRICE_TICKS_MAX."""
+    return Whole(tick, PRICE_TICKS_MAX)
+
+
+def lot_grid(lot: str) -> Whole:
+    """Quantities as lots, 0 to LOTS_MAX, rounded down."""
+    return Whole(lot, LOTS_MAX, rounds=True)
+
+
+def head(kind: int, side: int, instrument: int, reason: int = 0, flags: int = 0) -> int:
+    """The third word of a RECORD: its kind, side, instrument, reason and flags."""
+    return kind | side << 8 | instrument << 16 | reason << 32 | flags << 48
+
+
+class Writer:
+    """The records one dialect makes of one instrument's frames, and what it found wrong.
+
+    Frames are numbered from 0 in the order they are handed over, whatever they are. ``clock_offset_ns`` is added to
+    every time of receipt: a recorder's clock may have been behind the venue's.
+    """
+
+    def __init__(self, index: int, clock_offset_ns: int):
+        self.findings, self.row, self.index = Findings(), -1, index
+        self._offset_ns, self._known_ns, self._start, self._words = clock_offset_ns, 0, 0, bytearray()
+
+    @property
+    def pending(self) -> int:
+        """How many records ``take`` would give."""
+        return len(self._words) // RECORD_BYTES
+
+    def take(self) -> np.ndarray:
+        """The records since the last call, (n,) RECORD."""
+        words, self._words = self._words, bytearray()
+        return np.frombuffer(words, RECORD)
+
+    def next_frame(self) -> None:
+        """What follows belongs to the next frame."""
+        self.row, self._start = self.row + 1, len(self._words)
+
+    def refuse(self, rule: Rule, value: object) -> None:
+        """Nothing of this frame becomes a record."""
+        del self._words[self._start :]
+        self.findings.add(self.row, rule, value)
+
+    def known(self, received_ns: int, ts_event: int = 0) -> int:
+        """When this became known: not before it happened, and not before what was known already. Raises BadFrame."""
+        known = received_ns + self._offset_ns
+        if not 0 < known <= TIME_MAX_NS:
+            raise BadFrame(Rule.BAD_TIME, received_ns)
+        if known < ts_event:
+            self.findings.add(self.row, Rule.CLOCK_BEHIND, f"{ts_event - known} ns")
+        self._known_ns = max(known, ts_event, self._known_ns)
+        return self._known_ns
+
+    def latest(self, received_ns: int) -> int:
+        """``known`` for a time of receipt that may make no sense."""
+        self._known_ns = max(self._known_ns, min(received_ns + self._offset_ns, TIME_MAX_NS))
+        return self._known_ns
+
+    def write(self, ts_event: int, known: int, kind: int, body: tuple[int, int, int, int, int]) -> None:
+        """One record; ``kind``: its ``head``."""
+        self._words += WORDS.pack(ts_event, known, kind, *body)
+
+    def write_levels(self, ts_event: int, known: int, levels: np.ndarray) -> None:
+        """``levels`` (n, 8) int64: whole records but for their times, which are set."""
+        levels[:, 0], levels[:, 1] = ts_event, known
+        self._words += levels.tobytes()
