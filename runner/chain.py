@@ -22,9 +22,10 @@ class Chain:
     """The running hash of one segment."""
 
     def __init__(self, start: bytes) -> None:
-        """``start`` is d_0, the SHA-256 of the segment's header."""
+        """``start`` is d_0, the SHA-256 of the segment's header, or the ``link`` to go on from."""
         self._open = hashlib.sha256(start)
         self._open_bytes = 0
+        self.link = start  # d_n after the last whole block: a chain started at it goes on with the open block
 
     def update(self, data: bytes) -> None:
         """Append ``data``, any number of bytes."""
@@ -34,7 +35,8 @@ class Chain:
             self._open.update(part)
             self._open_bytes += len(part)
             if self._open_bytes == BLOCK_BYTES:
-                self._open = hashlib.sha256(self._open.digest())
+                self.link = self._open.digest()
+                self._open = hashlib.sha256(self.link)
                 self._open_bytes = 0
             view = view[len(part) :]
 

@@ -7,6 +7,7 @@ parity false, 51 ledger broken, 70 broken invariant, 130 stopped by the operator
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -20,14 +21,17 @@ from core.settings import as_json
 from models import command
 from models.lineage import program
 from models.statement import verify_bundle
-from runner import show
+from runner import retention, show
 from runner.clock import Pacer, parse_speed
 from runner.doctor import examine
+from runner.explain import explain as explain_fill
 from runner.feed import Feed, builtin_feed, tape_feed
+from runner.holdings import holdings
 from runner.home import Home
-from runner.paper import describe, play
-from runner.plan import make_plan
-from runner.reader import open_run, verify
+from runner.journal import Policy
+from runner.paper import close_segment, describe, play
+from runner.plan import header_instruments, make_plan
+from runner.reader import export, open_run, verify
 from runner.settings import changed_keys, load_trading
 from runner.verdict import judge
 
@@ -45,6 +49,12 @@ app = typer.Typer(
 )
 ledger_app = typer.Typer(help="The double-entry ledger that is made from the journal's fills.", no_args_is_help=True)
 app.add_typer(ledger_app, name="ledger")
+journal_app = typer.Typer(help="The records of a run.", no_args_is_help=True)
+app.add_typer(journal_app, name="journal")
+segment_app = typer.Typer(
+    help="The segments of a run's journal: each begins with a checkpoint and replays by itself.", no_args_is_help=True
+)
+app.add_typer(segment_app, name="segment")
 
 HomeOption = Annotated[
     Path,
@@ -63,6 +73,7 @@ ConfigOption = Annotated[
 ]
 DEFAULT_HOME: Final = Path.home() / ".portcullis"
 DEFAULT_STORE: Final = Path("models")
+POLICY: Final = Policy()
 
 
 def _version(wanted: bool) -> None:
@@ -95,6 +106,12 @@ def paper(
     speed: Annotated[str, typer.Option(help="`max`, or a multiple of real time such as `60x`.")] = "max",
     config: ConfigOption = None,
     run: Annotated[str | None, typer.Option("--run", help="Name for the run; its id if left out.")] = None,
+    snapshot_records: Annotated[
+        int, typer.Option(min=1, help="Records between two snapshots.")
+    ] = POLICY.snapshot_records,
+    segment_records: Annotated[
+        int, typer.Option(min=1, help="Records after which a segment ends.")
+    ] = POLICY.segment_records,
     as_data: JsonOption = False,
 ) -> None:
     """Play a tape or the built-in market through model, core and simulated venue.
@@ -117,7 +134,8 @@ def paper(
 
     target = where.run(run or plan.header["run_id"][:16])
     try:
-        found = play(plan, statement, folder, target, pacer, follow)
+        policy = Policy(snapshot_records=snapshot_records, segment_records=segment_records)
+        found = play(plan, statement, folder, target, pacer, follow, policy)
     except KeyboardInterrupt:
         show.console(stderr=True).print(f"stopped; the same command continues the run {target.name}", style="yellow")
         raise typer.Exit(command.INTERRUPTED) from None
@@ -138,15 +156,17 @@ def replay(
     run: RunOption = None,
     model: Annotated[bool, typer.Option("--model", help="Also run kernel and model again over the bars.")] = False,
     bundle: BundleOption = None,
+    any_code: Annotated[bool, typer.Option("--any-code", help="Replay what another program wrote, too.")] = False,
     as_data: JsonOption = False,
 ) -> None:
     """Run the core again over a journal and compare every record it made.
 
     Prints REPLAY PARITY: TRUE, or FALSE with the first divergence and its class, and then exits with 50. The bundle
-    for --model is the one the run was made with unless --bundle names where it lies now.
+    for --model is the one the run was made with unless --bundle names where it lies now. A segment that another
+    program wrote is refused by name: replay it with that one, or with --any-code to see where they differ.
     """
     where = Home(home)
-    found = judge(where.existing(run), where.trust, model=model, bundle=bundle)
+    found = judge(where.existing(run), where.trust, model=model, bundle=bundle, any_code=any_code)
     if as_data:
         _print_json(as_json(found))
     else:
@@ -155,6 +175,88 @@ def replay(
             out.print(line, markup=False)
     if not found.parity:
         raise typer.Exit(_PARITY_FALSE)
+
+
+@app.command()
+def explain(
+    fill: Annotated[str, typer.Option("--fill", help="Which of the run's fills, from 1 on, or ORDER:EXECUTION.")],
+    home: HomeOption = DEFAULT_HOME,
+    run: RunOption = None,
+    bundle: BundleOption = None,
+    as_data: JsonOption = False,
+) -> None:
+    """Show why a fill happened: from the raw record to the ledger entry, each with its record number and hash.
+
+    The features are computed again by the bundle's kernel: the bundle the run was made with unless --bundle names where
+    it lies now. The rest is read from the journal.
+    """
+    where = Home(home)
+    with open_run(where.existing(run)) as reader:
+        found = explain_fill(reader, fill, where.trust, bundle)
+    if as_data:
+        _print_json(found)
+        return
+    out = show.console()
+    for line in show.explain_lines(found):
+        out.print(line, markup=False)
+
+
+@journal_app.command("export")
+def journal_export(
+    to: Annotated[Path, typer.Option("--to", help="File to write, such as records.npy.")],
+    home: HomeOption = DEFAULT_HOME,
+    run: RunOption = None,
+    as_data: JsonOption = False,
+) -> None:
+    """Write a run's records as one array that `numpy.load(FILE, mmap_mode="r")` maps into memory.
+
+    Every byte is verified on the way.
+    """
+    with open_run(Home(home).existing(run)) as reader:
+        found = {"run": reader.run.name, "first": reader.first, "records": export(reader, to), "file": str(to)}
+    _print(as_data, found, f"{found['records']} records of run {found['run']} in {to}")
+
+
+@segment_app.command("ls")
+def segment_ls(home: HomeOption = DEFAULT_HOME, run: RunOption = None, as_data: JsonOption = False) -> None:
+    """List the segments: their records, where those are, the head, and the program that wrote them."""
+    target = Home(home).existing(run)
+    rows = [asdict(item) for item in retention.listing(target)]
+    _print(as_data, rows, show.rows_table(rows, f"segments of {target.name}"))
+
+
+@segment_app.command("close")
+def segment_close(home: HomeOption = DEFAULT_HOME, run: RunOption = None, as_data: JsonOption = False) -> None:
+    """Close the last segment of a stopped run; the run goes on in a new one.
+
+    A run stops with Ctrl-C, between two bars and with a snapshot: that is the checkpoint the next segment begins with.
+    """
+    target = Home(home).existing(run)
+    number = close_segment(target)
+    _print(as_data, {"run": target.name, "closed": number}, f"segment {number} of run {target.name} is closed")
+
+
+KeepOption = Annotated[int, typer.Option("--keep", min=0, help="How many of the last closed segments to leave.")]
+
+
+@segment_app.command("compress")
+def segment_compress(
+    home: HomeOption = DEFAULT_HOME, run: RunOption = None, keep: KeepOption = 1, as_data: JsonOption = False
+) -> None:
+    """Move the records of closed segments to .xz files beside the journal; replay and export still read them."""
+    target = Home(home).existing(run)
+    done = retention.compress(target, keep)
+    _print(as_data, {"run": target.name, "archived": done}, f"archived: {', '.join(map(str, done)) or 'none'}")
+
+
+@segment_app.command("expire")
+def segment_expire(
+    home: HomeOption = DEFAULT_HOME, run: RunOption = None, keep: KeepOption = 30, as_data: JsonOption = False
+) -> None:
+    """Give up the records of archived segments, for good. Headers, heads, snapshots and the ledger stay."""
+    target = Home(home).existing(run)
+    done = retention.expire(target, keep)
+    _print(as_data, {"run": target.name, "expired": done}, f"expired: {', '.join(map(str, done)) or 'none'}")
 
 
 @ledger_app.command("verify")
@@ -178,14 +280,24 @@ def ledger_verify(home: HomeOption = DEFAULT_HOME, run: RunOption = None, as_dat
 def ledger_show(
     home: HomeOption = DEFAULT_HOME,
     run: RunOption = None,
-    last: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many of the last entries.")] = 20,
+    last: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000, help="Also show the last entries.", show_default=False)
+    ] = None,
     as_data: JsonOption = False,
 ) -> None:
-    """Show the last entries, in units of each asset."""
+    """Verify the ledger, then show profit, balances, positions, open lots and exposure, at the last marks seen."""
     with open_run(Home(home).existing(run)) as reader:
-        verify(reader)
-        rows = reader.entries(last)
-    _print(as_data, rows, show.rows_table(rows, f"ledger of {reader.run.name}"))
+        verified = verify(reader)
+        found = {"run": reader.run.name} | holdings(header_instruments(reader.header), verified.ledger)
+        found["entries"] = reader.entries(last) if last else []
+    if as_data:
+        _print_json(found)
+        return
+    out = show.console()
+    out.print(show.rows_table([found["profit"]], f"ledger of {found['run']}, in {found['quote']}"))
+    for key in ("balances", "positions", "results", "lots", "exposure", "entries"):
+        if found[key]:
+            out.print(show.rows_table(found[key], key))
 
 
 @app.command()

@@ -51,7 +51,7 @@ def first_difference(expected: np.ndarray, actual: np.ndarray, first: int) -> Di
     if len(unequal):
         row = int(unequal[0])
         swapped = sorted(item.tobytes() for item in expected) == sorted(item.tobytes() for item in actual)
-        return _record_difference(expected[row], actual[row], first + row, Fault.REORDERED if swapped else Fault.VALUE)
+        return record_difference(expected[row], actual[row], first + row, Fault.REORDERED if swapped else Fault.VALUE)
     if len(expected) > size:
         kind = kind_name(expected[size])
         return Difference(first + size, kind, "kind", kind, "nothing", Fault.MISSING)
@@ -65,7 +65,8 @@ def _bytes(records: np.ndarray) -> np.ndarray:
     return np.frombuffer(records.tobytes(), np.uint8).reshape(len(records), RECORD_BYTES)
 
 
-def _record_difference(expected: np.ndarray, actual: np.ndarray, number: int, fault: Fault) -> Difference:
+def record_difference(expected: np.ndarray, actual: np.ndarray, number: int, fault: Fault) -> Difference:
+    """The first field, kind before all others, in which record ``number`` is not the ``expected`` one."""
     kind = kind_name(expected)
     if expected["kind"] != actual["kind"]:
         return Difference(number, kind, "kind", kind, kind_name(actual), fault)

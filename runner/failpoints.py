@@ -16,6 +16,7 @@ VARIABLE: Final = "PORTCULLIS_FAILPOINT"
 NAMES: Final = (
     "before-commit",  # records are buffered, none of them on disk
     "inside-commit",  # between the statements of the transaction: records written, ledger not
+    "inside-snapshot",  # a snapshot is written, its transaction not ended
     "after-commit",  # durable, not yet acted upon
     "before-send",  # an intent is durable, the venue has not seen it
     "after-fill",  # a fill is applied to the core, not yet durable

@@ -1,86 +1,271 @@
-"""Laws every journal must obey, whatever made it. Checked after each replay, over the records alone."""
+"""Laws every journal must obey, whatever made it. Checked on each replay, over the records alone.
+
+- nothing is known before it happened, and market data never goes back in time;
+- no effect precedes its cause: an order is judged by every rule, then sent, then reported or filled; a cancel names an
+  order that was sent; a prediction is made from a bar that was seen;
+- no look-ahead: an order is filled after it was decided; nothing trades on the warm-up prefix;
+- no record is about another account's instruments, no quantity beyond what the arithmetic was proven for;
+- no order is sent twice, filled beyond its quantity, or on another side or instrument;
+- cash and holdings continue from record to record, on a spot account never below zero, and end as the core's do.
+
+Records are judged whole arrays at a time; only fills and transfers, which move money, one by one, in unbounded
+integers written apart from the core's and the ledger's.
+"""
+
+from typing import Any, Final
 
 import numpy as np
 
-from core.instruments import Instrument
-from core.records import FILL, INTENT, Kind
-from runner.ledger import Ledger
+from core.layout import ORDERS_MAX, STATE
+from core.records import (
+    ACTION_MASK,
+    CHECK,
+    FILL,
+    FUNDING,
+    INTENT,
+    ORDER,
+    PPM,
+    PREDICTION,
+    TRANSFER,
+    Action,
+    FeeAsset,
+    Kind,
+    PredictionFlag,
+    Side,
+    Verdict,
+)
+from core.rules import N_RULES
+from runner.plan import KERNEL_HASH, header_core
+from runner.snapshot import STATE as STATE_PART
+from runner.snapshot import Snapshot
+
+_MARKET: Final = (Kind.BAR, Kind.LEVEL, Kind.TRADE, Kind.CLEAR, Kind.TOP)
+_NO_INSTRUMENT: Final = (Kind.SESSION, Kind.COMMAND, Kind.TIMER)
+_NOT_SENT: Final = np.iinfo(np.int64).max
+_SHOWN_MAX: Final = 20  # broken laws that are named; a broken journal breaks them by the thousand
+
+# What is known of an order, by its id.
+_ORDER: Final = np.dtype(
+    [(name, "<i8") for name in ("row", "side", "instrument", "qty", "known_ns", "checks", "refused", "filled")]
+)
 
 
 class Invariants:
     """Takes a session's records in order and collects what breaks a law."""
 
-    def __init__(self, instruments: tuple[Instrument, ...], ledger: Ledger) -> None:
-        self._instruments = instruments
-        self._ledger = ledger  # empty; booked here, apart from the stored one
-        self._sent: dict[int, np.ndarray] = {}  # order id -> its first INTENT
-        self._filled: dict[int, int] = {}
-        self._count = 0
-        self._known = 0
+    def __init__(self, header: dict[str, Any], start: Snapshot | None = None) -> None:
+        """From the first record, or from ``start`` where the records before it are gone."""
+        config, _ = header_core(header)
+        self._config = config[0]
+        self._n = int(self._config["n_instruments"])
+        self._rules = N_RULES if header.get("kernel_hash") == KERNEL_HASH else 0
+        self._trade_from_ns = int(header.get("trade_from_ns", 0))
+        self._count = start.records if start else 0
+        self._known = 0  # ts_known of the last market record
+        self._bar_ts = np.full(self._n, np.iinfo(np.int64).min, np.int64)  # of each instrument's last bar
+        self._orders = np.zeros(0, _ORDER)  # index: order id
+        self._executions: set[tuple[int, int]] = set()
+        self._units = [0] * self._n  # base units of each instrument
+        self._cash = int(self._config["initial_cash"])
+        self._older = 0  # orders below this id were sent before ``start``
         self.broken: list[str] = []
+        if start is not None:
+            self._begin(start.array(STATE_PART, STATE)[0])
+
+    def _begin(self, state: np.void) -> None:
+        """Balances and live orders of a checkpoint."""
+        self._cash = int(state["account"]["cash"])
+        self._older = int(state["account"]["next_order_id"])
+        self._grow(self._older)
+        for index in range(self._n):
+            self._units[index] = int(state["positions"][index]["base_units"])
+            self._bar_ts[index] = np.iinfo(np.int64).max  # what it was is not kept: no law of predictions before a bar
+            executions = state["executions"][index]
+            self._executions |= set(zip(executions["order_ids"].tolist(), executions["exec_ids"].tolist(), strict=True))
+            for slot in state["orders"][index]["slots"][:ORDERS_MAX]:
+                if slot["order_id"] > 0:
+                    order = self._orders[int(slot["order_id"])]
+                    order["row"], order["side"], order["instrument"] = -1, slot["side"], index
+                    order["qty"], order["filled"] = slot["qty"], slot["filled"]
 
     def add(self, records: np.ndarray) -> None:
         """Take the next ``records``, dtype RECORD."""
-        self._check_times(records)
-        for row in np.flatnonzero(np.isin(records["kind"], (Kind.SESSION, Kind.INTENT, Kind.FILL))):
-            record, at = records[row : row + 1], self._count + int(row)
-            if record["kind"][0] == Kind.INTENT:
-                intent = record.view(INTENT)
-                self._sent.setdefault(int(intent["order_id"][0]), intent)
-                continue
-            if record["kind"][0] == Kind.FILL:
-                if self._ledger.is_booked(record.view(FILL)[0]):
-                    continue
-                self._check_fill(record.view(FILL), at)
-            self._book(record, at)
+        kinds = records["kind"]
+        self._check_times(records, kinds)
+        self._check_bounds(records, kinds)
+        self._check_predictions(records, kinds)
+        self._check_orders(records, kinds)
+        for row in np.flatnonzero(np.isin(kinds, (Kind.FILL, Kind.TRANSFER, Kind.FUNDING))).tolist():
+            self._move(records[row : row + 1], self._count + row)
         self._count += len(records)
 
-    def _check_times(self, records: np.ndarray) -> None:
-        """No record says that it was known before it happened, and market data never goes back in time."""
-        early = np.flatnonzero(records["ts_known"] < records["ts_event"])
-        if len(early):
-            self.broken.append(f"record {self._count + int(early[0])}: known before it happened")
-        known = records["ts_known"][records["kind"] == Kind.BAR]
-        if len(known):
-            if known[0] < self._known or (np.diff(known) < 0).any():
-                self.broken.append(f"records from {self._count}: bars go back in time")
-            self._known = int(known[-1])
+    def _break(self, rows: np.ndarray | list[int], law: str) -> None:
+        """``rows`` of the current records break ``law``."""
+        for row in rows[: max(0, _SHOWN_MAX - len(self.broken))]:
+            self.broken.append(f"record {self._count + int(row)}: {law}")
 
-    def _check_fill(self, fill: np.ndarray, at: int) -> None:
-        """No fill without, before, beside or beyond its order."""
-        order_id = int(fill["order_id"][0])
-        intent = self._sent.get(order_id)
-        if intent is None:
-            self.broken.append(f"record {at}: fill of order {order_id}, which was never sent")
+    def _check_times(self, records: np.ndarray, kinds: np.ndarray) -> None:
+        self._break(np.flatnonzero(records["ts_known"] < records["ts_event"]), "known before it happened")
+        rows = np.flatnonzero(np.isin(kinds, _MARKET))
+        if len(rows):
+            known = records["ts_known"][rows]
+            back = np.flatnonzero(np.diff(known, prepend=self._known) < 0)
+            self._break(rows[back], "market data goes back in time")
+            self._known = int(known.max())
+
+    def _check_bounds(self, records: np.ndarray, kinds: np.ndarray) -> None:
+        """Instruments are this account's; prices and quantities are what the arithmetic was proven for."""
+        about = ~np.isin(kinds, _NO_INSTRUMENT)
+        self._break(np.flatnonzero(about & (records["instrument"] >= self._n)), "an instrument of another account")
+        markets = self._config["markets"][: self._n]
+        rows = np.flatnonzero(np.isin(kinds, (Kind.INTENT, Kind.FILL)) & (records["instrument"] < self._n))
+        if len(rows):
+            moved = records[rows].view(FILL)  # an INTENT has its price and quantity in the same places
+            of = moved["instrument"]
+            beyond = (np.abs(moved["qty"]) > markets["lots_max"][of]) | (moved["price"] > markets["price_max"][of])
+            self._break(rows[beyond], "price or quantity beyond what the account's arithmetic was proven for")
+
+    def _check_predictions(self, records: np.ndarray, kinds: np.ndarray) -> None:
+        """A prediction is made from a bar that was seen; none of the warm-up prefix may be traded on."""
+        rows = np.flatnonzero((kinds == Kind.PREDICTION) & (records["instrument"] < self._n))
+        bars = np.flatnonzero((kinds == Kind.BAR) & (records["instrument"] < self._n))
+        made = records[rows].view(PREDICTION)
+        for index in np.unique(records["instrument"][np.concatenate([rows, bars])]).tolist():
+            of_bars = bars[records["instrument"][bars] == index]
+            latest = np.concatenate([self._bar_ts[index : index + 1], records["ts_event"][of_bars]])
+            mine = made["instrument"] == index
+            seen = latest[np.searchsorted(of_bars, rows[mine])]
+            self._break(rows[mine][made["bar_ts"][mine] > seen], "a prediction from a bar that is still to come")
+            self._bar_ts[index] = latest[-1]
+        early = (made["bar_ts"] <= self._trade_from_ns) & (made["flags"] & PredictionFlag.WARMUP == 0)
+        self._break(rows[early], "a prediction of the warm-up prefix that may be traded on")
+
+    def _check_orders(self, records: np.ndarray, kinds: np.ndarray) -> None:
+        """Judged, sent, then reported: an order's records come in the order of cause and effect."""
+        checks = np.flatnonzero((kinds == Kind.CHECK) & (records["a"] > 0))
+        intents = np.flatnonzero(kinds == Kind.INTENT)
+        sent = intents[records["flags"][intents] & ACTION_MASK != Action.CANCEL]
+        wrong = sent[(records["a"][sent] < 1) | (records["a"][sent] > self._ids_possible(len(records)))]
+        self._break(wrong, "an order id out of sequence")
+        sent = np.setdiff1d(sent, wrong)
+        self._grow(int(records["a"][sent].max(initial=0)) + 1)
+        order_ids, first = np.unique(records["a"][sent], return_index=True)
+        again = np.setdiff1d(sent, sent[first])
+        known = self._orders["row"][order_ids] != _NOT_SENT
+        self._break(np.union1d(again, sent[first][known]), "an order is sent twice")
+        self._send(records, sent[first][~known])
+        self._judge(records, checks, sent[first][~known])
+        effects = np.flatnonzero(np.isin(kinds, (Kind.ORDER, Kind.FILL)))
+        effects = np.union1d(effects, np.setdiff1d(intents, np.union1d(sent, wrong)))
+        self._follow(records, effects)
+
+    def _ids_possible(self, more: int) -> int:
+        """The core counts orders from 1 on: an id beyond every record there was is none of its."""
+        return self._older + self._count + more
+
+    def _grow(self, size: int) -> None:
+        if size > len(self._orders):
+            more = np.zeros(max(size, 2 * len(self._orders)) - len(self._orders), _ORDER)
+            more["row"] = _NOT_SENT
+            self._orders = np.concatenate([self._orders, more])
+
+    def _send(self, records: np.ndarray, rows: np.ndarray) -> None:
+        intents, orders = records[rows].view(INTENT), self._orders
+        at = intents["order_id"]
+        orders["row"][at] = self._count + rows
+        orders["known_ns"][at] = intents["ts_known"]
+        for name in ("side", "instrument", "qty"):
+            orders[name][at] = intents[name]
+
+    def _judge(self, records: np.ndarray, checks: np.ndarray, sent: np.ndarray) -> None:
+        """Every rule was asked of an order before it was sent, and none refused it."""
+        made = records[checks].view(CHECK)
+        over = (made["flags"] == Verdict.PASS) & (made["value"] > made["limit"])
+        self._break(checks[over], "a rule passed what is above its limit")
+        self._grow(int(np.minimum(made["order_id"], self._ids_possible(len(records))).max(initial=0)) + 1)
+        counted = made["order_id"] < len(self._orders)
+        made, checks = made[counted], checks[counted]
+        early = self._count + checks < self._orders["row"][made["order_id"]]
+        self._break(checks[~early], "an order is judged after it was sent")
+        np.add.at(self._orders["checks"], made["order_id"][early], 1)
+        np.add.at(self._orders["refused"], made["order_id"][early & (made["flags"] == Verdict.REFUSED)], 1)
+        of = self._orders[records["a"][sent]]
+        asked = of["checks"] == self._rules if self._rules else of["checks"] > 0
+        self._break(sent[~asked], "an order is sent that not every rule was asked about")
+        self._break(sent[of["refused"] > 0], "an order is sent that a rule refused")
+
+    def _follow(self, records: np.ndarray, effects: np.ndarray) -> None:
+        """Reports, fills and cancels name an order that was sent before."""
+        order_ids = records[effects].view(ORDER)["order_id"]
+        inside = (order_ids > 0) & (order_ids < len(self._orders))
+        row = np.full(len(effects), _NOT_SENT, np.int64)
+        row[inside] = self._orders["row"][order_ids[inside]]
+        row[(order_ids > 0) & (order_ids < self._older)] = -1
+        for effect in effects[row >= self._count + effects][:_SHOWN_MAX].tolist():
+            name, order_id = Kind(int(records["kind"][effect])).name, int(records["a"][effect])
+            self._break([effect], f"{name} of order {order_id}, which was never sent before")
+
+    def _move(self, record: np.ndarray, at: int) -> None:
+        """Book what one record moves."""
+        kind, index = record["kind"][0], int(record["instrument"][0])
+        if index >= self._n:
             return
-        if fill["ts_event"][0] <= intent["ts_known"][0]:
-            self.broken.append(f"record {at}: order {order_id} was filled at or before its decision")
-        if (fill["side"][0], fill["instrument"][0]) != (intent["side"][0], intent["instrument"][0]):
-            self.broken.append(f"record {at}: order {order_id} was filled on another side or instrument")
-        self._filled[order_id] = self._filled.get(order_id, 0) + int(fill["qty"][0])
-        if self._filled[order_id] > intent["qty"][0]:
-            self.broken.append(f"record {at}: order {order_id} was filled beyond its quantity")
+        if kind == Kind.TRANSFER:
+            transfer = record.view(TRANSFER)[0]
+            in_base = transfer["flags"] == FeeAsset.BASE
+            self._units[index] += int(transfer["amount"]) if in_base else 0
+            self._cash += 0 if in_base else int(transfer["amount"])
+        elif kind == Kind.FUNDING:
+            self._cash -= self._funding(record.view(FUNDING)[0], index)
+        else:
+            self._fill(record.view(FILL)[0], index, at)
+        if self._config["is_margin"] == 0:
+            for held, what in ((self._cash, "cash"), (self._units[index], f"instrument {index}")):
+                if held < 0 and len(self.broken) < _SHOWN_MAX:
+                    self.broken.append(f"record {at}: holdings of {what} are {held}, below zero")
 
-    def _book(self, record: np.ndarray, at: int) -> None:
-        """Cash and holdings continue, sum to zero and never go below it."""
-        for transaction in self._ledger.transactions(at, record):
-            sums: dict[str, int] = {}
-            for entry in transaction.entries:
-                sums[entry.asset] = sums.get(entry.asset, 0) + entry.delta
-            if any(sums.values()):
-                self.broken.append(f"record {at}: its entries sum to {sums}, zero required")
-            for asset in sums:
-                if (held := self._ledger.balances.get(("holdings", asset), 0)) < 0:
-                    self.broken.append(f"record {at}: holdings of {asset} are {held}, below zero")
+    def _fill(self, fill: np.void, index: int, at: int) -> None:
+        execution = int(fill["order_id"]), int(fill["exec_id"])
+        if execution in self._executions:
+            return  # said again: it moves nothing
+        self._executions.add(execution)
+        grid = self._config["markets"][index]["instrument"]
+        qty, fee = int(fill["qty"]), int(fill["fee"])
+        amount, den = int(fill["price"]) * qty * int(grid["value_num"]), int(grid["value_den"])
+        units, buy = qty * int(grid["lot_units"]), fill["side"] == Side.BUY
+        self._cash += -amount // den if buy else amount // den  # a cost is rounded up, proceeds down
+        self._units[index] += units if buy else -units
+        if fill["flags"] == FeeAsset.BASE:
+            self._units[index] -= fee
+        else:
+            self._cash -= fee
+        order_id = execution[0]
+        if not 0 < order_id < len(self._orders) or self._orders["row"][order_id] == _NOT_SENT:
+            return  # named by ``_follow``
+        order = self._orders[order_id]
+        order["filled"] += qty
+        laws = (
+            (fill["ts_event"] <= order["known_ns"], "filled at or before its decision"),
+            ((fill["side"], index) != (order["side"], order["instrument"]), "filled on another side or instrument"),
+            (order["filled"] > order["qty"], "filled beyond its quantity"),
+        )
+        for is_broken, law in laws:
+            if is_broken and len(self.broken) < _SHOWN_MAX:
+                self.broken.append(f"record {at}: order {order_id} was {law}")
+
+    def _funding(self, funding: np.void, index: int) -> int:
+        """Quote units paid, rounded against us: up if we pay, down if we receive."""
+        market, units, rate = self._config["markets"][index], self._units[index], int(funding["rate_ppb"])
+        sign = 1 if (units > 0) == (rate > 0) else -1
+        value = sign * int(funding["price"]) * int(market["instrument"]["value_num"]) * abs(units)
+        return -(-(-(-value // int(market["unit_den"])) * abs(rate)) // (1000 * PPM))
 
     def check_state(self, state: np.ndarray) -> None:
-        """The core's cash and positions are the ledger's, to the unit. ``state``: shape (1,), dtype STATE."""
-        quote = self._instruments[0].quote
-        pairs = [(quote, int(state["account"]["cash"][0]))] + [
-            (item.base, int(position["base_units"]))
-            for item, position in zip(self._instruments, state["positions"][0], strict=False)
+        """The core's cash and positions are those of the records, to the unit. ``state``: shape (1,), dtype STATE."""
+        pairs = [("cash", int(state["account"]["cash"][0]), self._cash)] + [
+            (f"instrument {index}", int(state["positions"][0][index]["base_units"]), self._units[index])
+            for index in range(self._n)
         ]
-        for asset, held in pairs:
-            booked = self._ledger.balances.get(("holdings", asset), 0)
+        for what, held, booked in pairs:
             if held != booked:
-                self.broken.append(f"{asset}: the core holds {held} units, the ledger {booked}")
+                self.broken.append(f"{what}: the core holds {held} units, the records give {booked}")

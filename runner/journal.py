@@ -1,184 +1,166 @@
 """The journal: every record of a session in the order the core consumed and produced them, durable and hashed.
 
-One SQLite file per run (tables in ``runner.schema``). Records are buffered and written in batches; a commit is one
-transaction with the ledger entries its fills cause. Before an intent goes to a venue it is committed together with
-every record before it. After an interruption the session is computed again from its inputs, and each record appended
-is compared with the one already stored until the stored ones are used up: recovery is the run itself, checked.
+One SQLite file per run (tables in ``runner.journal_schema``, read through ``runner.segments``). Records are buffered
+and written in batches; a commit is one transaction with the ledger entries its fills cause. Before an intent goes to a
+venue it is committed together with every record before it.
+
+A snapshot of the session goes into such a transaction now and then. After an interruption the session goes on from the
+last one, and each record appended is compared with the one already stored until the stored ones are used up: recovery
+is the run itself, checked. A segment is closed at a snapshot, which is the checkpoint the next one begins with: when
+it has grown to its size, by command, or when another program takes the run over.
 """
 
 import hashlib
-import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 
 from core.canonical import canonical_json
 from core.errors import BadTape, Refused
 from core.records import RECORD, RECORD_BYTES
+from runner import ledger_state
 from runner.chain import BLOCK_RECORDS, Chain
 from runner.compare import first_difference
+from runner.database import check_schema, connect, create, is_new, sqlite_errors
 from runner.failpoints import Failpoints
+from runner.journal_schema import insert_batch
 from runner.ledger import Ledger
-from runner.schema import FORMAT, OBJECTS
+from runner.segments import (
+    PLACE,
+    Segment,
+    read_segments,
+    read_snapshot,
+    resumed_chain,
+    snapshot_places,
+    verified_batches,
+)
+from runner.snapshot import LEDGER, Snapshot
 
 NAME: Final = "journal.db"
-_BUSY_TIMEOUT_MS: Final = 5_000
-_DAMAGED: Final = "the database itself is damaged; restore the run's folder"
-
-
-@contextmanager
-def sqlite_errors(path: Path, remedy: str) -> Iterator[None]:
-    """SQLite's errors inside the block become BadTape naming ``path`` and ``remedy``.
-
-    A damaged file can make its message or a text column undecodable: that is the same fault.
-    """
-    try:
-        yield
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        raise BadTape(f"{path}: {' '.join(str(error).split())}; {remedy}") from error
-
-
-def connect(path: Path, *, write: bool) -> sqlite3.Connection:
-    """A connection to a run's database, in autocommit mode. Raises BadTape if it cannot be opened."""
-    if not write and not path.exists():
-        raise BadTape(f"{path}: no journal there; `runner paper` writes one")
-    with sqlite_errors(path, "it cannot be opened as a journal; restore the run's folder"):
-        mode = "rwc" if write else "ro"
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None)
-        connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-        connection.execute("PRAGMA trusted_schema = OFF")
-        if write:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-        return connection
-
-
-def check_schema(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise BadTape unless ``connection`` holds exactly our tables, triggers and indexes, and a sound file."""
-    with sqlite_errors(path, _DAMAGED):
-        found = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        damage = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    if version != FORMAT:
-        raise BadTape(f"{path}: journal format {version}, this program reads {FORMAT}")
-    for name in sorted(OBJECTS.keys() | found.keys()):
-        if OBJECTS.get(name) != found.get(name):
-            raise BadTape(f"{path}: {name}: its definition was altered, added or removed")
-    if damage != "ok":
-        raise BadTape(f"{path}: {' '.join(damage.split())}: {_DAMAGED}")
-
-
-def read_header(connection: sqlite3.Connection, path: Path) -> tuple[dict[str, Any], bytes]:
-    """The segment's header and its SHA-256. Raises BadTape if it is missing or altered."""
-    with sqlite_errors(path, "it is not a journal; restore the run's folder"):
-        rows = connection.execute("SELECT header, sha256 FROM segment").fetchall()
-    if len(rows) != 1:
-        raise BadTape(f"{path}: {len(rows)} segment headers, 1 expected")
-    header, stated = rows[0]
-    if (found := hashlib.sha256(header).digest()) != stated:
-        raise BadTape(f"{path}: segment: header hashes to {found.hex()[:16]}, {stated.hex()[:16]} stored: altered")
-    return msgspec.json.decode(header), stated
-
-
-def stored_batches(connection: sqlite3.Connection, path: Path) -> Iterator[tuple[int, bytes, bytes]]:
-    """(sequence number of the first record, records, head after them) of each batch, unchecked."""
-    with sqlite_errors(path, "the journal cannot be read; restore the run's folder"):
-        for first, count, records, head in connection.execute(
-            "SELECT first, count, records, head FROM batch ORDER BY first"
-        ):
-            if len(records) != count * RECORD_BYTES:
-                raise BadTape(f"{path}: batch at record {first}: {len(records)} bytes for {count} records: altered")
-            yield first, records, head
+CODE: Final = ("kernel_hash", "version")  # lineage that may change within a run, in a new segment
+_RESTORE: Final = "the journal cannot be read; restore the run's folder"
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Records written by one commit: from sequence number ``first`` on, ``head`` after them."""
+class Policy:
+    """After how many records there is a snapshot, and a new segment (64 bytes a record: 1 GiB)."""
 
-    first: int
-    records: np.ndarray  # dtype RECORD
-    head: bytes
-
-
-def verified_batches(connection: sqlite3.Connection, path: Path, start: bytes) -> Iterator[Batch]:
-    """The batches in order, every byte hashed.
-
-    ``start`` is the header's SHA-256. Raises BadTape naming the first batch that does not continue the chain.
-    """
-    chain, count = Chain(start), 0
-    for first, data, stated in stored_batches(connection, path):
-        if first != count:
-            raise BadTape(f"{path}: batch at record {first}: record {count} expected: rows are missing or altered")
-        chain.update(data)
-        if (found := chain.head()) != stated:
-            raise BadTape(
-                f"{path}: batch of records {first} to {first + len(data) // RECORD_BYTES - 1}: head is "
-                f"{found.hex()[:16]}, {stated.hex()[:16]} stored: altered"
-            )
-        count += len(data) // RECORD_BYTES
-        yield Batch(first, np.frombuffer(data, RECORD), stated)
+    snapshot_records: int = 16 * BLOCK_RECORDS
+    segment_records: int = 1 << 24
 
 
 class Journal:
     """The writer of one run. Use it as a context manager; the caller holds the run's lease."""
 
-    def __init__(self, path: Path, header: dict[str, Any], ledger: Ledger, failpoints: Failpoints) -> None:
-        """Create the journal at ``path`` or open the one that is there.
+    def __init__(
+        self,
+        path: Path,
+        header: dict[str, Any],
+        ledger: Ledger,
+        failpoints: Failpoints,
+        policy: Policy | None = None,
+    ) -> None:
+        """Create the journal at ``path`` or open the one that is there; ``header`` is the session's lineage.
 
-        Raises Refused if that one has another header, BadTape or LedgerBroken if anything in it was altered.
+        ``resume`` is then the snapshot to go on from: the next record appended is number ``resume.records``. Raises
+        Refused if the journal has another header, BadTape or LedgerBroken if anything in it was altered.
         """
         self.path = path
         self.ledger = ledger
-        self._failpoints = failpoints
+        self.resume: Snapshot | None = None
+        self._checkpoint: Snapshot | None = None  # the last snapshot
+        self._header = header
+        self._failpoints, self._policy = failpoints, policy or Policy()
         self._connection = connect(path, write=True)
         self._pending: list[bytes] = []
-        self.count = 0  # records appended by this process, the stored ones included
-        packed = canonical_json(header)
-        start = hashlib.sha256(packed).digest()
-        self._chain = Chain(start)
-        self.ledger.start(start)
-        self._read = 0  # stored records taken for comparison
         self._expected = b""
         try:
             with sqlite_errors(path, "the journal cannot be created or read"):
-                fresh = not self._connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-                self.durable = self._create(packed, start) if fresh else self._resume(header)
+                if is_new(self._connection):
+                    self._create()
+                else:
+                    self._resume()
         except BaseException:
             self._connection.close()
             raise
 
-    def _create(self, header: bytes, start: bytes) -> int:
-        execute = self._connection.execute
-        execute("BEGIN IMMEDIATE")
-        for sql in OBJECTS.values():
-            execute(sql)
-        execute("INSERT INTO segment VALUES (0, ?, ?)", (header, start))
-        execute(f"PRAGMA user_version = {FORMAT}")
-        execute("COMMIT")
-        return 0
+    def _create(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        create(self._connection)
+        self._number = self._first = self._snapshot = self.durable = 0
+        self._chain = self._begin(self._place(0, 0))
+        self._connection.execute("COMMIT")
+        self.count = self._read = 0
+        self.ledger.start(self._chain.link)
 
-    def _resume(self, header: dict[str, Any]) -> int:
-        """Verify everything stored and take up both chains where they end; how many records are stored."""
-        check_schema(self._connection, self.path)
-        stored, start = read_header(self._connection, self.path)
-        changed = sorted(key for key in stored.keys() | header.keys() if stored.get(key) != header.get(key))
+    def _place(self, number: int, first: int, checkpoint: Snapshot | None = None) -> dict[str, Any]:
+        """What the header of a segment says about its place."""
+        place: dict[str, Any] = {"number": number, "first": first}
+        if checkpoint is not None:
+            place["previous_head"] = self._chain.head().hex()
+            place["checkpoint"] = {
+                "records": checkpoint.records,
+                "sha256": checkpoint.sha256().hex(),
+                "state_hash": checkpoint.state_hash,
+                "ledger_head": self.ledger.head(),
+            }
+        return place
+
+    def _begin(self, place: dict[str, Any]) -> Chain:
+        """Insert a segment's header, inside the caller's transaction; its chain."""
+        packed = canonical_json(self._header | {PLACE: place})
+        start = hashlib.sha256(packed).digest()
+        row = (place["number"], place["first"], packed, start)
+        self._connection.execute("INSERT INTO segment VALUES (?, ?, ?, ?)", row)
+        return Chain(start)
+
+    def _resume(self) -> None:
+        """Take up both chains where they end. What lies before the last snapshot is not read again here."""
+        places = snapshot_places(self._connection, self.path)
+        check_schema(self._connection, self.path, whole=not places)
+        segments = read_segments(self._connection, self.path)
+        last = segments[-1]
+        changed = self._changed(last.lineage)
+        self.resume = self._checkpoint = read_snapshot(self._connection, self.path, places[-1]) if places else None
+        self.ledger.start(segments[0].start)
+        if self.resume is not None:
+            ledger_state.load(self.ledger, self.resume.parts[LEDGER], self._connection)
+        self._chain = resumed_chain(self._connection, self.path, last, self.resume)
+        with (
+            self.ledger.checking(self._connection) as check,
+            closing(verified_batches(self._connection, self.path, last, self.resume)) as batches,
+        ):
+            for batch in batches:
+                self._chain.update(batch.records.tobytes())
+                check(batch.first, batch.records)
+        self._number, self._first, self.durable = last.number, last.first, last.end
+        self._snapshot = self.count = self._read = self.resume.records if self.resume else 0
         if changed:
+            self._take_over(last, changed)
+
+    def _changed(self, stored: dict[str, Any]) -> list[str]:
+        """The code's keys of the lineage that differ. Raises Refused if any other does."""
+        changed = differing_keys(stored, self._header)
+        if other := [key for key in changed if key not in CODE]:
             raise Refused(
-                f"{self.path}: written under another {', '.join(changed)}; start a new run with --run, or restore what "
+                f"{self.path}: written under another {', '.join(other)}; start a new run with --run, or restore what "
                 "this one was started with"
             )
-        count = 0
-        for batch in verified_batches(self._connection, self.path, start):
-            self._chain.update(batch.records.tobytes())
-            self.ledger.check(self._connection, batch.first, batch.records)
-            count = batch.first + len(batch.records)
-        self.ledger.check_end(self._connection)
-        return count
+        return changed
+
+    def _take_over(self, last: Segment, changed: list[str]) -> None:
+        """Another program goes on with the run: in a segment of its own, from the checkpoint its predecessor left."""
+        if self.resume is None or self.resume.records != self.durable:
+            raise Refused(
+                f"{self.path}: {last} was written by {written_by(last.lineage)}, which was killed or is still running: "
+                f"{self.durable - self._snapshot} records lie after its last snapshot, and only it can play them "
+                "again. Continue the run with it and stop it, then upgrade"
+            )
+        self._commit(None, close=True)
 
     def append(self, *parts: np.ndarray) -> None:
         """Append ``parts``, arrays of any record dtype, as one: a commit never divides them. Buffered.
@@ -202,8 +184,10 @@ class Journal:
     def _compare(self, data: bytes) -> bytes:
         """Compare ``data`` with the stored stream; return what lies beyond its end."""
         while len(self._expected) < len(data) and self._read < self.durable:
-            with sqlite_errors(self.path, "the journal cannot be read; restore the run's folder"):
-                row = self._connection.execute("SELECT count, records FROM batch WHERE first = ?", (self._read,))
+            with sqlite_errors(self.path, _RESTORE):
+                row = self._connection.execute(
+                    "SELECT count, records FROM batch JOIN block USING (first) WHERE first = ?", (self._read,)
+                )
                 count, records = row.fetchone()
             self._read += count
             self._expected += records
@@ -224,23 +208,67 @@ class Journal:
 
         then nothing of the batch is on disk and this journal accepts nothing more.
         """
-        if not self._pending:
+        if self._pending:
+            self._commit(None, close=False)
+
+    @property
+    def snapshot_due(self) -> bool:
+        """Whether enough was appended since the last snapshot, and nothing stored is left to compare with."""
+        return self.count >= self.durable and self.count - self._snapshot >= self._policy.snapshot_records
+
+    def snapshot(self, parts: dict[str, bytes], *, close: bool = False) -> None:
+        """Commit, with ``parts`` (``runner.snapshot``) as what the session is after the last record appended.
+
+        ``close``, or a segment of the size at which that is due: the segment is closed with it and the next one
+        begins. Does nothing while stored records are being compared, or if there is a snapshot of that record.
+        """
+        if self.count < self.durable or self.count == self._first or (self.count == self._snapshot and not close):
             return
+        full = self.count - self._first >= self._policy.segment_records
+        self._commit(None if self.count == self._snapshot else parts, close=close or full)
+
+    def close_segment(self) -> int:
+        """Close the segment at its last record and begin the next; the number of the one closed.
+
+        Raises Refused unless a snapshot of that record is there.
+        """
+        if self.durable == self._first:
+            raise Refused(f"{self.path}: segment {self._number} holds no record yet: nothing to close")
+        if self.durable != self._snapshot:
+            raise Refused(
+                f"{self.path}: {self.durable - self._snapshot} records lie after the last snapshot, as after a kill: "
+                "continue the run and stop it with Ctrl-C, then close the segment"
+            )
+        self._commit(None, close=True)
+        return self._number - 1
+
+    def _commit(self, parts: dict[str, bytes] | None, *, close: bool) -> None:
         data = b"".join(self._pending)
+        count = len(data) // RECORD_BYTES
         self._chain.update(data)
+        end = self.durable + count
         self._failpoints.hit("before-commit")
         execute = self._connection.execute
         remedy = (
-            f"trading stopped: {self.durable} records are durable, the {len(data) // RECORD_BYTES} after them are not. "
+            f"trading stopped: {self.durable} records are durable, the {count} after them are not. "
             "Make room or repair the disk, then run the same command again"
         )
         with sqlite_errors(self.path, remedy), self._transaction():
-            row = (self.durable, len(data) // RECORD_BYTES, data, self._chain.head())
-            execute("INSERT INTO batch VALUES (?, ?, ?, ?)", row)
-            self._failpoints.hit("inside-commit")
-            self.ledger.post(self._connection, self.durable, np.frombuffer(data, RECORD))
+            if data:
+                insert_batch(self._connection, self.durable, data, self._chain.head())
+                self._failpoints.hit("inside-commit")
+                self.ledger.post(self._connection, self.durable, np.frombuffer(data, RECORD))
+            if parts is not None:
+                self._checkpoint = Snapshot(end, self._chain.link, parts | {LEDGER: ledger_state.dump(self.ledger)})
+                row = (end, self._chain.link, self._checkpoint.pack(), self._checkpoint.sha256())
+                execute("INSERT INTO snapshot VALUES (?, ?, ?, ?)", row)
+                self._failpoints.hit("inside-snapshot")
+            begun = self._begin(self._place(self._number + 1, end, self._checkpoint)) if close else None
         self._pending.clear()
-        self.durable += len(data) // RECORD_BYTES
+        self.durable = end
+        self._snapshot = end if parts is not None else self._snapshot
+        if begun is not None:
+            self._chain, self._number, self._first = begun, self._number + 1, end
         self._failpoints.hit("after-commit")
 
     @contextmanager
@@ -255,7 +283,7 @@ class Journal:
             raise
 
     def head(self) -> str:
-        """The head over every durable record, 64 hexadecimal digits."""
+        """The head of the last segment over every durable record, 64 hexadecimal digits."""
         return self._chain.head().hex()
 
     def finish(self) -> None:
@@ -276,3 +304,13 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
+
+
+def differing_keys(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """The keys under which two lineages differ."""
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+
+
+def written_by(lineage: dict[str, Any]) -> str:
+    """The program of a lineage, for people."""
+    return f"portcullis {lineage.get('version', '?')} (kernels {str(lineage.get('kernel_hash', '?'))[:16]})"

@@ -1,7 +1,8 @@
-"""The ledger: double entry per asset, derived from the journal's fills, in whole units of each asset.
+"""The ledger: double entry per asset, derived from the journal's records, in whole units of each asset.
 
-Accounts: ``holdings`` (what we own), ``venue`` (the counterparty), ``fees`` (what it charged), ``equity`` (what was
-paid in). Every transaction sums to zero in every asset. A buy of q lots at p ticks::
+Accounts: ``holdings`` (what we own), ``venue`` (the counterparty), ``fees`` (what it charged), ``funding`` (what
+positions paid), ``equity`` (what was paid in or withdrawn), ``adjustment`` (corrections, each with its cause). Every
+transaction sums to zero in every asset. A buy of q lots at p ticks::
 
     quote   holdings -cost    venue +cost         cost = ceil(p q value_num / value_den)
     base    holdings +units   venue -units        units = q lot_units
@@ -9,12 +10,14 @@ paid in). Every transaction sums to zero in every asset. A buy of q lots at p ti
 
 and a sale the other way round with its proceeds rounded down. The arithmetic is Python's unbounded integers, written
 apart from the compiled core's on purpose: the two must agree to the unit. Transactions are hash-chained from the
-journal's header on. The ledger is a projection: ``check`` rebuilds it from the journal and compares each row.
+journal's header on. Lots and trades (``runner.lots``), approvals, reservations and risk states (``runner.standing``)
+follow from the same records. All of it is a projection: ``check`` makes it again and compares each row.
 """
 
 import hashlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,9 +26,28 @@ import numpy as np
 from core.canonical import canonical_json
 from core.errors import PortcullisError
 from core.instruments import Instrument
-from core.records import FILL, FeeAsset, Kind, Side
+from core.marks import BOOK_KINDS
+from core.records import PPM, FeeAsset, Kind, Side, TransferCause
+from runner import schema
+from runner.lots import Closing, Lots
+from runner.standing import Market, Record, Row, Standing, grid_of, limits_of, no_limits
+from runner.store.contract import Table
+from runner.store.sqlite import in_order, insert
 
-_CAUSES: Final = (Kind.SESSION, Kind.FILL)
+PPB: Final = 1000 * PPM
+_TAKEN: Final = np.zeros(256, np.bool_)  # by kind: what the ledger is made of
+_TAKEN[
+    [Kind.SESSION, Kind.FILL, Kind.ORDER, Kind.INTENT, Kind.RISK, Kind.CHECK, Kind.TRANSFER, Kind.FUNDING, Kind.BAR]
+] = True
+_OF_BOOKS: Final = np.zeros(256, np.bool_)
+_OF_BOOKS[list(BOOK_KINDS)] = True
+_VALUED: Final = (Kind.FILL, Kind.INTENT, Kind.TRANSFER)  # what needs the marks of its moment
+_TABLES: Final[dict[str, Table]] = {table.name: table for table in schema.LEDGER}
+_INSERT: Final = {name: insert(table) for name, table in _TABLES.items()}
+_NO_INPUT: Final = (-1, (0,) * 12)
+
+Check = Callable[[int, np.ndarray], None]
+Delta = tuple[str, str, int]  # account, asset, units
 
 
 class LedgerBroken(PortcullisError):
@@ -58,18 +80,20 @@ class Transaction:
     sha256: bytes
 
 
-def fill_deltas(fill: np.ndarray, instrument: Instrument) -> list[tuple[str, str, int]]:
+def fill_deltas(fill: np.void, instrument: Instrument) -> list[Delta]:
     """(account, asset, delta in units) for one FILL record, shape (), of ``instrument``."""
-    grid = instrument.record()
-    qty, num, den = int(fill["qty"]), int(grid["value_num"]), int(grid["value_den"])
-    units, fee = qty * int(grid["lot_units"]), int(fill["fee"])
-    value = int(fill["price"]) * qty * num
-    base, quote = instrument.base, instrument.quote
-    if fill["side"] == Side.BUY:
-        paid, received = (quote, -(-value // den)), (base, units)
+    market = Market(instrument.symbol, instrument.base, instrument.quote, grid_of(instrument, None))
+    return _fill_deltas(tuple(int(word) for word in fill.item()), market)
+
+
+def _fill_deltas(fill: Record, market: Market) -> list[Delta]:
+    side, flags, (price, qty, fee) = fill[3], fill[6], fill[8:11]
+    units, base, quote = qty * market.grid["lot_units"], market.base, market.quote
+    if side == Side.BUY:
+        paid, received = (quote, market.notional(price, qty, up=True)), (base, units)
     else:
-        paid, received = (base, units), (quote, value // den)
-    fee_asset = base if fill["flags"] == FeeAsset.BASE else quote
+        paid, received = (base, units), (quote, market.notional(price, qty, up=False))
+    fee_asset = base if flags == FeeAsset.BASE else quote
     return [
         ("holdings", paid[0], -paid[1]),
         ("venue", paid[0], paid[1]),
@@ -80,18 +104,51 @@ def fill_deltas(fill: np.ndarray, instrument: Instrument) -> list[tuple[str, str
     ]
 
 
+def funding_amount(market: Market, price: int, rate_ppb: int, units: int) -> int:
+    """Quote units that a holder of ``units`` base units pays at ``price`` ticks; below 0: receives.
+
+    The notional and then the payment are rounded up if we pay and down if we receive; we pay when holding and rate
+    have one sign.
+    """
+    pays = (units > 0) == (rate_ppb > 0)
+    value = _divide(price * market.grid["value_num"] * abs(units), market.grid["unit_den"], up=pays)
+    amount = _divide(value * abs(rate_ppb), PPB, up=pays)
+    return amount if pays else -amount
+
+
 class Ledger:
     """Balances after the last transaction; makes, writes and checks the next ones."""
 
-    def __init__(self, instruments: Sequence[Instrument], quote: str, cash: int) -> None:
-        """``cash`` is the opening balance in units of ``quote``."""
-        self._instruments = tuple(instruments)
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        quote: str,
+        cash: int,
+        config: np.ndarray | None = None,
+        account_id: int = 1,
+    ) -> None:
+        """``cash`` is the opening balance in units of ``quote``; ``config``: shape (1,), dtype CONFIG.
+
+        Without ``config`` there are no limits, and no order can be approved.
+        """
+        self._instruments, self._quote, self._account_id = tuple(instruments), quote, account_id
+        self._limits = no_limits(cash) if config is None else limits_of(config)
+        self._approves = config is not None
+        self.markets = tuple(
+            Market(item.symbol, item.base, item.quote, grid_of(item, _element(config, k)))
+            for k, item in enumerate(self._instruments)
+        )
         self._executions: set[tuple[int, int]] = set()  # (order id, execution id) of every fill booked
-        self._opening = [("holdings", quote, cash), ("equity", quote, -cash)]
+        self._transfers: set[int] = set()
+        self._opening: list[Delta] = [("holdings", quote, cash), ("equity", quote, -cash)]
         self.balances: dict[tuple[str, str], int] = {}
-        self.entry_count = 0
-        self.transaction_count = 0
+        self.counts = dict.fromkeys(_TABLES, 0)
+        self.lots = Lots()
+        self.paid_in = 0  # quote units; assets transferred count at their value then
+        self.standing = Standing(self._limits, self.markets, self._held)
         self._hash = b""
+        self._input = _NO_INPUT
+        self._made: list[Transaction] = []
 
     def start(self, start: bytes) -> None:
         """Begin the chain at the journal header's SHA-256."""
@@ -101,91 +158,215 @@ class Ledger:
         """The chain's head, 64 hexadecimal digits."""
         return self._hash.hex()
 
+    @property
+    def entry_count(self) -> int:
+        return self.counts["entry"]
+
+    @property
+    def transaction_count(self) -> int:
+        return self.counts["txn"]
+
     def is_booked(self, fill: np.void) -> bool:
         """Whether this very execution was booked before: a fill that is delivered again moves nothing."""
         return (int(fill["order_id"]), int(fill["exec_id"])) in self._executions
 
     def transactions(self, first: int, records: np.ndarray) -> list[Transaction]:
         """Book the ``records`` that start at sequence number ``first``; the transactions they cause."""
-        made = []
-        for row in np.flatnonzero(np.isin(records["kind"], _CAUSES)):
-            record = records[row]
-            if record["kind"] == Kind.SESSION:
-                deltas = self._opening
-            else:
-                fill = records[row : row + 1].view(FILL)[0]
-                if self.is_booked(fill):
-                    continue
-                self._executions.add((int(fill["order_id"]), int(fill["exec_id"])))
-                deltas = fill_deltas(fill, self._instruments[int(fill["instrument"])])
-            made.append(self._book(first + int(row), Kind(record["kind"]).name, deltas))
-        return made
-
-    def _book(self, seq: int, cause: str, deltas: list[tuple[str, str, int]]) -> Transaction:
-        self.transaction_count += 1
-        entries = []
-        for account, asset, delta in deltas:
-            if delta == 0:
-                continue
-            self.entry_count += 1
-            before = self.balances.get((account, asset), 0)
-            self.balances[account, asset] = before + delta
-            entries.append(
-                Entry(self.entry_count, self.transaction_count, account, asset, delta, before, before + delta)
-            )
-        body = [self.transaction_count, seq, cause, [[e.account, e.asset, e.delta, e.balance_after] for e in entries]]
-        self._hash = hashlib.sha256(self._hash + canonical_json(body)).digest()
-        return Transaction(self.transaction_count, seq, cause, tuple(entries), self._hash)
+        self._made = []
+        for _ in self._rows(first, records):
+            pass
+        return self._made
 
     def post(self, connection: sqlite3.Connection, first: int, records: np.ndarray) -> None:
         """Write what ``records`` cause, inside the caller's transaction. Raises sqlite3.Error if a law is broken."""
-        for item in self.transactions(first, records):
-            connection.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)", [_row(e) for e in item.entries])
-            connection.execute("INSERT INTO txn VALUES (?, ?, ?, ?, ?)", _sealing_row(item))
+        for table, values in self._rows(first, records):
+            connection.execute(_INSERT[table], (self._account_id, *values))
 
-    def check(self, connection: sqlite3.Connection, first: int, records: np.ndarray) -> None:
-        """Book ``records`` and compare with the rows stored. Raises LedgerBroken naming the first row that differs."""
-        for item in self.transactions(first, records):
-            stored = connection.execute("SELECT * FROM entry WHERE txn = ? ORDER BY id", (item.id,)).fetchall()
-            expected = [_row(entry) for entry in item.entries]
-            for have, want in zip(stored, expected, strict=False):
-                _compare("entry", want[0], have, want)
-            if len(stored) != len(expected):
-                raise LedgerBroken(
-                    f"ledger: transaction {item.id} (journal record {item.seq}): {len(stored)} entries stored, the "
-                    f"journal gives {len(expected)}"
-                )
-            have = connection.execute("SELECT * FROM txn WHERE id = ?", (item.id,)).fetchone()
-            _compare("txn", item.id, have, _sealing_row(item))
+    @contextmanager
+    def checking(self, connection: sqlite3.Connection) -> Iterator[Check]:
+        """A function of (number of the first record, records) that books them and compares with the rows stored.
 
-    def check_end(self, connection: sqlite3.Connection) -> None:
-        """Raise LedgerBroken if more rows are stored than the records booked so far cause."""
-        for table, count in (("entry", self.entry_count), ("txn", self.transaction_count)):
-            stored = connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
-            if stored != count:
-                raise LedgerBroken(f"ledger: {stored} rows of {table} stored, the journal gives {count}")
+        The rows of each table are read once, in order. Raises LedgerBroken naming the first row that differs, and at
+        the end if more rows are stored than the records caused.
+        """
+        stored = {
+            name: connection.execute(in_order(table), (self._account_id, self.counts[name]))
+            for name, table in _TABLES.items()
+        }
+
+        def check(first: int, records: np.ndarray) -> None:
+            for table, values in self._rows(first, records):
+                _compare(_TABLES[table], stored[table].fetchone(), (self._account_id, *values))
+
+        try:
+            yield check
+            for table, cursor in stored.items():
+                if (more := len(cursor.fetchall())) > 0:
+                    count = self.counts[table]
+                    raise LedgerBroken(f"ledger: {count + more} rows of {table} stored, the journal gives {count}")
+        finally:
+            for cursor in stored.values():
+                cursor.close()  # an open one would keep the database locked
+
+    def _held(self, asset: str) -> int:
+        return self.balances.get(("holdings", asset), 0)
+
+    def _rows(self, first: int, records: np.ndarray) -> Iterator[Row]:
+        """The rows that ``records`` cause, in the order in which they are written."""
+        inputs = np.flatnonzero(records["kind"] < Kind.DECISION)
+        rows = np.flatnonzero(_TAKEN[records["kind"]])
+        seen = 0 if _OF_BOOKS[records["kind"]].any() else len(records)  # of the market's books
+        for row, record in zip(rows.tolist(), records[rows].tolist(), strict=True):
+            if seen < row and record[2] in _VALUED:
+                self.standing.on_books(records[seen:row])
+                seen = row
+            if record[2] == Kind.INTENT:
+                before = int(np.searchsorted(inputs, row)) - 1
+                if before >= 0:
+                    at = int(inputs[before])
+                    self._input = (first + at, records[at].item())
+            for table, values in self._take(first + row, record):
+                self.counts[table] += 1
+                yield table, values
+        if seen < len(records):
+            self.standing.on_books(records[seen:])
+        if len(inputs):
+            self._input = (first + int(inputs[-1]), records[int(inputs[-1])].item())
+
+    def _take(self, seq: int, record: Record) -> Iterator[Row]:
+        kind = record[2]
+        if kind == Kind.BAR:
+            self.standing.on_bar(record)
+        elif kind == Kind.CHECK:
+            self.standing.on_check(record)
+        elif kind == Kind.ORDER:
+            yield from self.standing.on_order(seq, record)
+        elif kind == Kind.RISK:
+            yield from self.standing.on_risk(seq, record)
+        elif kind == Kind.INTENT:
+            if self._approves:
+                yield from self.standing.on_intent(seq, record, self._input)
+        elif kind == Kind.SESSION:
+            yield from self._setup()
+            self.paid_in += self._opening[0][2]
+            yield from self._book(seq, "SESSION", self._opening)
+        elif kind == Kind.FILL:
+            yield from self._fill(seq, record)
+        elif kind == Kind.TRANSFER:
+            yield from self._transfer(seq, record)
+        else:
+            yield from self._funding(seq, record)
+
+    def _setup(self) -> Iterator[Row]:
+        """The account, its assets and its markets."""
+        profile = "margin" if self._limits["is_margin"] else "spot"
+        yield "account", (profile, self._quote, *self._limits.values())
+        units = {item.base: item.base_unit for item in self._instruments} | {
+            self._quote: self._instruments[0].quote_unit
+        }
+        for asset, unit in sorted(units.items()):
+            yield "asset", (asset, unit)
+        for k, market in enumerate(self.markets):
+            yield "market", (k, market.symbol, market.base, market.quote, *market.grid.values())
+
+    def _fill(self, seq: int, record: Record) -> Iterator[Row]:
+        execution = (record[7], record[11])
+        if execution in self._executions:
+            return
+        self._executions.add(execution)
+        executed_ns, known_ns, _, side, k, _, flags, order_id, price, qty, fee, exec_id = record
+        market = self.markets[k]
+        deltas = _fill_deltas(record, market)
+        yield from self._book(seq, "FILL", deltas)
+        amount = market.notional(price, qty, up=side == Side.BUY)
+        fee_asset = market.base if flags == FeeAsset.BASE else market.quote
+        approved = int(order_id in self.standing.known)
+        units = qty * market.grid["lot_units"]
+        yield "fill", (
+            self.transaction_count, order_id, exec_id, k, side, price, qty, amount, units, fee, fee_asset, executed_ns,
+            known_ns, approved,
+        )  # fmt: skip
+        moved = {
+            asset: sum(d for name, of, d in deltas if name == "holdings" and of == asset) for _, asset, _ in deltas
+        }
+        yield from self._change(k, moved[market.base], -moved[market.quote], known_ns)
+        yield from self.standing.on_fill(seq, record)
+
+    def _transfer(self, seq: int, record: Record) -> Iterator[Row]:
+        """A deposit, withdrawal or correction: into ``equity`` or ``adjustment``, never into profit."""
+        known_ns, k, flags, (amount, cause, transfer_id) = record[1], record[4], record[6], record[7:10]
+        if transfer_id in self._transfers:
+            return
+        self._transfers.add(transfer_id)
+        market, said = self.markets[k], TransferCause(cause)
+        asset = market.base if flags == FeeAsset.BASE else market.quote
+        against = "adjustment" if said == TransferCause.ADJUSTMENT else "equity"
+        yield from self._book(seq, "TRANSFER", [("holdings", asset, amount), (against, asset, -amount)])
+        yield "transfer", (self.transaction_count, transfer_id, said.name, asset, amount, known_ns)
+        if asset == market.quote:
+            self.paid_in += amount
+            return
+        before = self.lots.cost(k)
+        worth = market.value(self.standing.marks2[k], amount)
+        yield from self._change(k, amount, worth, known_ns, at_cost=True)
+        self.paid_in += self.lots.cost(k) - before
+
+    def _funding(self, seq: int, record: Record) -> Iterator[Row]:
+        known_ns, k, (price, rate_ppb) = record[1], record[4], record[7:9]
+        market = self.markets[k]
+        units = self._held(market.base)
+        amount = funding_amount(market, price, rate_ppb, units)
+        if amount == 0:
+            return
+        deltas = [("holdings", market.quote, -amount), ("funding", market.quote, amount)]
+        yield from self._book(seq, "FUNDING", deltas)
+        yield "funding", (self.transaction_count, k, price, rate_ppb, units, amount, known_ns)
+
+    def _change(self, k: int, units: int, paid: int, at_ns: int, *, at_cost: bool = False) -> Iterator[Row]:
+        """The lots and trades that ``units`` more of instrument ``k`` for ``paid`` quote units make."""
+        txn = self.transaction_count
+        for made in self.lots.change(k, units, paid, at_cost=at_cost):
+            if isinstance(made, Closing):
+                yield "trade", (
+                    made.id, made.lot, txn, k, made.units, made.closed, made.cost, made.cost_closed, made.proceeds,
+                    made.realised, at_ns,
+                )  # fmt: skip
+            else:
+                yield "lot", (made.id, txn, k, made.units, made.cost, at_ns)
+
+    def _book(self, seq: int, cause: str, deltas: Sequence[Delta]) -> Iterator[Row]:
+        """A transaction of ``deltas``: its entries, then the row that seals them."""
+        txn, number, entries = self.transaction_count + 1, self.entry_count, []
+        for account, asset, delta in deltas:
+            if delta == 0:
+                continue
+            number += 1
+            before = self.balances.get((account, asset), 0)
+            self.balances[account, asset] = before + delta
+            entries.append(Entry(number, txn, account, asset, delta, before, before + delta))
+        body = [txn, seq, cause, [[e.account, e.asset, e.delta, e.balance_after] for e in entries]]
+        self._hash = hashlib.sha256(self._hash + canonical_json(body)).digest()
+        self._made.append(Transaction(txn, seq, cause, tuple(entries), self._hash))
+        for e in entries:
+            yield "entry", (e.id, txn, e.account, e.asset, e.delta, e.balance_before, e.balance_after)
+        yield "txn", (txn, seq, cause, len(entries), self._hash)
 
 
-def _row(entry: Entry) -> tuple[Any, ...]:
-    return (
-        entry.id, entry.txn, entry.account, entry.asset, entry.delta, entry.balance_before, entry.balance_after,
-    )  # fmt: skip
+def _element(config: np.ndarray | None, k: int) -> Any:
+    return None if config is None else config[0]["markets"][k]
 
 
-def _sealing_row(item: Transaction) -> tuple[Any, ...]:
-    return (item.id, item.seq, item.cause, len(item.entries), item.sha256)
-
-
-_COLUMNS: Final = {
-    "entry": ("id", "txn", "account", "asset", "delta", "balance_before", "balance_after"),
-    "txn": ("id", "seq", "cause", "entries", "sha256"),
-}
-
-
-def _compare(table: str, row: int, have: tuple[Any, ...] | None, want: tuple[Any, ...]) -> None:
+def _compare(table: Table, have: tuple[Any, ...] | None, want: tuple[Any, ...]) -> None:
+    if have == want:
+        return
+    row = " ".join(str(want[table.names.index(column)]) for column in (table.order or table.key)[1:])
     if have is None:
-        raise LedgerBroken(f"ledger: {table} {row} is missing")
-    for column, stored, given in zip(_COLUMNS[table], have, want, strict=True):
+        raise LedgerBroken(f"ledger: {table.name} {row} is missing")
+    for column, stored, given in zip(table.names, have, want, strict=True):
         if stored != given:
             shown = (stored.hex()[:16], given.hex()[:16]) if isinstance(given, bytes) else (stored, given)
-            raise LedgerBroken(f"ledger: {table} {row}: {column} is {shown[0]}, the journal gives {shown[1]}")
+            raise LedgerBroken(f"ledger: {table.name} {row}: {column} is {shown[0]}, the journal gives {shown[1]}")
+
+
+def _divide(a: int, b: int, *, up: bool) -> int:
+    return -(-a // b) if up else a // b

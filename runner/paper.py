@@ -1,7 +1,10 @@
 """``runner paper``: play one market against one bundle, to the end or on from where an earlier process stopped."""
 
+import signal
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import current_thread, main_thread
 from time import monotonic
 from typing import Any
 
@@ -15,12 +18,11 @@ from models.statement import Statement
 from runner.clock import Pacer
 from runner.failpoints import Failpoints
 from runner.home import Run
-from runner.journal import Journal
+from runner.journal import Journal, Policy, differing_keys
 from runner.lease import lease
 from runner.ledger import Ledger
 from runner.plan import Plan, header_ledger, make_stream
-from runner.reader import open_run, verify
-from runner.replay import replay
+from runner.reader import open_run, replay_run, verify
 from runner.seal import Seal, file_sha256, read_seal, write_seal
 from runner.session import Session
 from runner.summary import summary, tally
@@ -28,21 +30,38 @@ from runner.summary import summary, tally
 Follow = Callable[[Iterator[np.ndarray], int | None], Iterable[np.ndarray]]  # shows progress over bars, of a total
 
 
-def play(plan: Plan, statement: Statement, folder: Path, run: Run, pacer: Pacer, follow: Follow) -> dict[str, Any]:
+def play(
+    plan: Plan,
+    statement: Statement,
+    folder: Path,
+    run: Run,
+    pacer: Pacer,
+    follow: Follow,
+    policy: Policy | None = None,
+) -> dict[str, Any]:
     """Play ``plan`` in ``run`` and return its summary. A finished run is verified and summarised, not played again.
 
-    ``folder`` is where the bundle was loaded from; ``follow`` hands the bars through.
+    ``folder`` is where the bundle was loaded from; ``follow`` hands the bars through; ``policy`` says when there is a
+    snapshot and a new segment. The first SIGINT or SIGTERM stops the session between two bars, with a snapshot.
 
-    Raises Refused if ``run`` belongs to another session or process, BadTape if its journal is altered or cannot be
-    written, LedgerBroken if its ledger is.
+    Raises KeyboardInterrupt after that, Refused if ``run`` belongs to another session or process, BadTape if its
+    journal is altered or cannot be written, LedgerBroken if its ledger is.
     """
     with lease(run.folder):
         if read_seal(run.seal) is None:
-            _play(plan, statement, folder, run, pacer, follow)
+            _play(plan, statement, folder, run, pacer, follow, policy)
         return describe(run, expect=plan.header)
 
 
-def _play(plan: Plan, statement: Statement, folder: Path, run: Run, pacer: Pacer, follow: Follow) -> None:
+def _play(
+    plan: Plan,
+    statement: Statement,
+    folder: Path,
+    run: Run,
+    pacer: Pacer,
+    follow: Follow,
+    policy: Policy | None,
+) -> None:
     about = read_about(run) | {
         "program": program(),
         "bundle": str(folder.resolve()),
@@ -56,14 +75,52 @@ def _play(plan: Plan, statement: Statement, folder: Path, run: Run, pacer: Pacer
     stream = make_stream(
         plan.bundle, len(plan.feed.instruments), plan.trading.execution.decision_latency_ns, plan.feed.trade_from_ns
     )
-    with Journal(run.journal, plan.header, header_ledger(plan.header), failpoints) as journal:
+    with Journal(run.journal, plan.header, header_ledger(plan.header), failpoints, policy) as journal:
         session = Session(plan, stream, journal, pacer=pacer, failpoints=failpoints)
-        for _ in follow(session.play(), plan.feed.rows):
-            pass
+        with _stopped_by_signals(session):
+            for _ in follow(session.play(), plan.feed.rows):
+                pass
+        if session.stopping:
+            raise KeyboardInterrupt
         sealed = (journal.count, journal.head(), journal.ledger)
     latency = {stage: histogram.as_json() for stage, histogram in session.latency.items()}
     _write_about(run, about | {"latency": latency, "seconds": round(monotonic() - started, 3)})
     _seal(run, plan, *sealed)
+
+
+def close_segment(run: Run) -> int:
+    """Close the last segment of ``run``, which was stopped; its number.
+
+    Raises Refused if the run is finished, being written, or was killed.
+    """
+    with lease(run.folder):
+        if read_seal(run.seal) is not None:
+            raise Refused(f"{run.folder}: the run is finished: its last segment is closed by its seal")
+        with open_run(run) as reader:
+            header = reader.header
+        with Journal(run.journal, header, header_ledger(header), Failpoints.from_environment()) as journal:
+            return journal.close_segment()
+
+
+@contextmanager
+def _stopped_by_signals(session: Session) -> Iterator[None]:
+    """The first SIGINT or SIGTERM stops ``session`` where it can go on from; the second stops the process."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, frame: object) -> None:
+        signal.signal(number, signal.default_int_handler)
+        session.stop()
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _seal(run: Run, plan: Plan, records: int, head: str, ledger: Ledger) -> None:
@@ -84,13 +141,10 @@ def describe(run: Run, expect: dict[str, Any] | None = None) -> dict[str, Any]:
     not replay.
     """
     with open_run(run) as reader:
-        if expect is not None and reader.header != expect:
-            changed = sorted(
-                key for key in expect.keys() | reader.header.keys() if expect.get(key) != reader.header.get(key)
-            )
+        if expect is not None and (changed := differing_keys(expect, reader.header)):
             raise Refused(f"{run.folder}: belongs to a session with another {', '.join(changed)}; choose another --run")
         verified = verify(reader)
-        again = replay(reader.header, reader.batches())
+        again = replay_run(reader)
         if again.difference is not None:
             raise Refused(f"{run.journal}: does not replay: {again.difference}; `runner replay` tells more")
         found = summary(reader.header, tally(reader.batches()), again.state, again.drawdown_max_ppm, verified.ledger)

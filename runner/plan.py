@@ -5,6 +5,7 @@ honest sessions of the same inputs: no clock, path, process or key. What is loca
 """
 
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +17,7 @@ from core.canonical import canonical_json, hash_json
 from core.errors import Refused
 from core.instruments import Instrument, instrument_from_json
 from core.jit import kernel_hash
+from core.layout import BOOK, STATE, VENUE
 from core.records import RECORD, RECORD_VERSION, Kind
 from core.settings import Trading, as_json, parse
 from features.spec import FeatureSpec, spec_from_json
@@ -29,6 +31,8 @@ from runner.schema import FORMAT
 from runner.settings import changed_keys
 
 KERNEL_HASH: Final = kernel_hash()  # of the kernels this process has loaded
+# Of how states lie in memory: a checkpoint can only be taken up by a program with the same.
+LAYOUT_HASH: Final = hash_json([str(dtype.descr) for dtype in (STATE, BOOK, VENUE)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ def make_plan(bundle: Bundle, feed: Feed, trading: Trading) -> Plan:
         "dialect": manifest.dialect,
         "dialect_hash": manifest.dialect_hash,
         "kernel_hash": KERNEL_HASH,
+        "layout_hash": LAYOUT_HASH,
+        "version": metadata.version("portcullis"),
         "instruments": [item.as_json() for item in feed.instruments],
         "interval_ns": feed.interval_ns,
         "trade_from_ns": feed.trade_from_ns,
@@ -104,7 +110,8 @@ def header_core(header: dict[str, Any]) -> tuple[np.ndarray, Any]:
 def header_ledger(header: dict[str, Any]) -> Ledger:
     """An empty ledger for ``header``, its opening balance the core's initial cash. Raises BadConfig."""
     config, _ = header_core(header)
-    return Ledger(header_instruments(header), header["trading"]["account"]["quote"], int(config["initial_cash"][0]))
+    quote, cash = header["trading"]["account"]["quote"], int(config["initial_cash"][0])
+    return Ledger(header_instruments(header), quote, cash, config)
 
 
 def feature_spec(manifest: Manifest) -> FeatureSpec:

@@ -1,27 +1,30 @@
 """Replay: run the core again over what the journal holds, and find the first record that comes out different.
 
 No model, no venue, no market: the journal has every bar, prediction, command and everything the venue said, in the
-order the core consumed them. Feeding them to ``engine.on_core_record`` must give the same decisions, intents and risk
-records, byte for byte, in their places: what a bar's ORDER and FILL records and the bar itself cause comes after that
-bar. ``replay_model`` repeats the model apart: bars to predictions.
+order the core consumed them. Feeding them to the core again must give the same decisions, intents and risk records,
+byte for byte, in their places; ``core.replay`` says what those places are and does it, compiled. It may start from the
+first record or from any snapshot. ``replay_model`` repeats the model apart: bars to predictions.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
-from core import engine
-from core.errors import BadInput, BadTape, BrokenInvariant
+from core import book, engine
+from core import replay as compiled
+from core.errors import BadInput, BrokenInvariant
+from core.layout import BOOK, STATE
 from core.records import BAR, RECORD, RECORD_VERSION, Kind
 from models.stream import Stream
-from runner.compare import Difference, Fault, first_difference, kind_name
+from runner import snapshot as snapshots
+from runner.compare import Difference, Fault, first_difference
+from runner.diagnosis import LOOK_AHEAD, Parting, classify
 from runner.plan import KERNEL_HASH, header_core, session_record
+from runner.snapshot import Snapshot, state_hash
 
-_OUTPUTS: Final = (Kind.DECISION, Kind.INTENT, Kind.RISK)
-_REPORTS: Final = (Kind.ORDER, Kind.FILL)
-_INPUTS: Final = (Kind.BAR, Kind.PREDICTION, Kind.ORDER, Kind.FILL, Kind.COMMAND)
+_BOOK_KINDS: Final = (Kind.LEVEL, Kind.TRADE, Kind.CLEAR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,78 +34,142 @@ class Replayed:
     records: int
     state: np.ndarray  # shape (1,), dtype STATE
     drawdown_max_ppm: int
+    state_hash: str
     difference: Difference | None
 
 
 class Replay:
-    """A core that is fed a journal record by record."""
+    """A core that is fed a journal, batch by batch of any size."""
 
-    def __init__(self, header: dict[str, Any]) -> None:
+    def __init__(self, header: dict[str, Any], start: Snapshot | None = None) -> None:
+        """From the first record, or from ``start``. Raises BadTape if that is the state of another program."""
         self._header = header
         self._config, self._strategy = header_core(header)
-        self.state = engine.new_state(self._config)
-        self.records = 0
-        self.drawdown_max_ppm = 0
-        self._drawdown = self.state["risk"]["drawdown_ppm"]  # a view: it follows the state
-        self._out = np.zeros(engine.OUT_PER_INPUT, RECORD)
-        self._due = np.zeros(0, RECORD)  # outputs the journal must hold next
-        self._reporting = False  # after an ORDER or FILL: the input it came with is still to come, then the outputs
+        self._place, self._due = compiled.new_place(), compiled.new_due()
+        self.records = start.records if start else 0
+        self.state = start.array(snapshots.STATE, STATE) if start else engine.new_state(self._config)
+        self.books = engine.NO_BOOKS
+        if start and snapshots.BOOKS in start.parts:
+            self.books = start.array(snapshots.BOOKS, BOOK, None)
 
-    def feed(self, records: np.ndarray) -> Difference | None:
-        """Take the next ``records``, dtype RECORD; the first difference, None if there is none."""
-        again, fault = records.copy(), None
-        for row in range(len(records)):
-            if len(self._due) and not self._reporting:
-                again[row], self._due = self._due[0], self._due[1:]
-            elif (fault := self._take(records[row : row + 1], self.records + row)) is not None:
-                break
-        difference = first_difference(again, records, self.records) or fault
-        self.records += len(records)
-        return difference
+    def feed(self, records: np.ndarray, following: Iterable[np.ndarray] = ()) -> Difference | None:
+        """Take the next ``records``, dtype RECORD; the first difference, None if there is none.
 
-    def _take(self, record: np.ndarray, at: int) -> Difference | None:
-        """Feed one input, record number ``at``; what is wrong with it."""
-        kind, name = int(record["kind"][0]), kind_name(record[0])
-        if kind == Kind.SESSION:
-            return first_difference(session_record(self._header), record, at)
-        if kind in _OUTPUTS:
-            return Difference(at, name, "kind", "an input", name, Fault.UNEXPECTED)
-        if kind not in _INPUTS:
-            return Difference(at, name, "kind", "a kind of this version", name, Fault.SCHEMA)
+        ``following``: the batches after them, asked for only to tell what kind of fault a difference is.
+        """
+        skip = 0
+        if self.records == 0 and len(records):
+            if (found := first_difference(session_record(self._header), records[:1], 0)) is not None:
+                return found
+            skip = 1
+        self._meet_books(records)
+        before = self._copy()
+        row, error = self._advance(records[skip:])
+        at = self.records + skip + row
+        if row == len(records) - skip:
+            self.records += len(records)
+            return None
+        return self._parted(before, records[skip:], row, at, error, following)
+
+    def _meet_books(self, records: np.ndarray) -> None:
+        """Books are kept from the first record on that is about one."""
+        if not len(self.books) and np.isin(records["kind"], _BOOK_KINDS).any():
+            self.books = book.new_books(int(self._config[0]["n_instruments"]))
+
+    def _advance(self, records: np.ndarray) -> tuple[int, str]:
+        """(rows taken, what the core said if it refused the next one)."""
         try:
-            count = engine.on_core_record(self._config, self.state, record, self._out, self._strategy)
+            return (
+                compiled.advance(self._config, self.state, self.books, records, self._place, self._due, self._strategy),
+                "",
+            )
         except (BadInput, BrokenInvariant) as error:
-            return Difference(at, name, "record", "one the core accepts", str(error), Fault.VALUE)
-        made = self._out[:count].copy()
-        self._due = np.concatenate([self._due, made]) if len(self._due) else made
-        self._reporting = kind in _REPORTS
-        self.drawdown_max_ppm = max(self.drawdown_max_ppm, int(self._drawdown[0]))
-        return None
+            return int(self._place[0]["row"]), str(error)
+
+    def _copy(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        due = self._due[: int(self._place[0]["count"])].copy()
+        return self.state.copy(), self.books.copy(), self._place.copy(), due
+
+    def _restore(self, saved: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]) -> None:
+        state, books, self._place, due = (item.copy() for item in saved)
+        self.state, self.books = state, books
+        self._due[: len(due)] = due
+
+    def _parted(
+        self,
+        before: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+        records: np.ndarray,
+        row: int,
+        at: int,
+        error: str,
+        following: Iterable[np.ndarray],
+    ) -> Difference:
+        """What is wrong at ``row`` of ``records``, record number ``at`` of the run."""
+        place = self._place[0]
+        due = self._due[int(place["head"]) : int(place["count"])].copy()
+        ahead = [records[: row + LOOK_AHEAD]]
+        for batch in following:
+            if sum(map(len, ahead)) >= row + LOOK_AHEAD:
+                break
+            ahead.append(batch[:LOOK_AHEAD])
+        stream = np.concatenate(ahead)
+        self.records = at
+        parted = (self.state.copy(), self.books.copy(), self._place.copy(), self._due[: int(place["count"])].copy())
+
+        def reach(changed: np.ndarray) -> int:
+            self._restore(before)
+            return self._advance(changed)[0]
+
+        found = classify(Parting(stream, row, at, due, error), reach)
+        self._restore(parted)
+        return found
+
+    @property
+    def drawdown_max_ppm(self) -> int:
+        """The largest drawdown so far."""
+        return int(self.state["risk"]["drawdown_max_ppm"][0])
+
+    @property
+    def state_hash(self) -> str:
+        """SHA-256 of the core's state and books."""
+        return state_hash(self.state.tobytes(), self.books.tobytes())
+
+    def check(self, snapshot: Snapshot) -> Difference | None:
+        """The difference between this core and ``snapshot``, taken after the same records."""
+        if (found := self.state_hash) == snapshot.state_hash:
+            return None
+        return Difference(self.records, "SNAPSHOT", "state", found, snapshot.state_hash, Fault.VALUE)
 
     def end(self) -> Difference | None:
         """The difference at the end: outputs still due are records that the journal lacks."""
-        if not len(self._due):
-            return None
-        return first_difference(self._due, self._due[:0], self.records)
+        place = self._place[0]
+        due = self._due[int(place["head"]) : int(place["count"])]
+        return first_difference(due, due[:0], self.records) if len(due) else None
 
 
-def replay(header: dict[str, Any], batches: Iterator[np.ndarray]) -> Replayed:
-    """Replay the journal with ``header`` and the records in ``batches``."""
-    if header["record_version"] != RECORD_VERSION:
-        raise BadTape(f"journal of record version {header['record_version']}, this program reads {RECORD_VERSION}")
-    run = Replay(header)
-    for records in batches:
-        if (found := run.feed(records)) is not None:
-            return Replayed(found.record, run.state, run.drawdown_max_ppm, _classified(found, header))
-    end = run.end()
-    return Replayed(run.records, run.state, run.drawdown_max_ppm, _classified(end, header) if end else None)
+def replay(header: dict[str, Any], batches: Iterator[np.ndarray], start: Snapshot | None = None) -> Replayed:
+    """Replay the journal with ``header`` and the records in ``batches``, from ``start`` on if it is given."""
+    run = Replay(header, start)
+    found = version_difference(header, run.records)
+    while found is None and (records := next(batches, None)) is not None:
+        found = run.feed(records, batches)
+    found = found or run.end()
+    return finished(run, header, found)
 
 
-def _classified(found: Difference, header: dict[str, Any]) -> Difference:
-    """``found``, blamed on the code if the journal was written by other kernels than these."""
-    if header["kernel_hash"] == KERNEL_HASH:
-        return found
-    return Difference(found.record, found.kind, found.field, found.expected, found.actual, Fault.CODE)
+def version_difference(header: dict[str, Any], at: int) -> Difference | None:
+    """The schema mismatch of a journal in another version of the records."""
+    stated = header["record_version"]
+    if stated == RECORD_VERSION:
+        return None
+    return Difference(at, "SESSION", "record_version", str(RECORD_VERSION), str(stated), Fault.SCHEMA)
+
+
+def finished(run: Replay, header: dict[str, Any], found: Difference | None) -> Replayed:
+    """The result of ``run``; a difference is blamed on the code if other kernels than these wrote the journal."""
+    if found is not None and header["kernel_hash"] != KERNEL_HASH:
+        found = replace(found, fault=Fault.CODE)
+    return Replayed(run.records, run.state, run.drawdown_max_ppm, run.state_hash, found)
 
 
 def replay_model(stream: Stream, batches: Iterator[np.ndarray]) -> Difference | None:

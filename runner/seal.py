@@ -32,6 +32,11 @@ def write_seal(path: Path, seal: Seal) -> None:
     write_atomic(path, canonical_json(as_json(seal)) + b"\n")
 
 
+def reseal(path: Path, seal: Seal, journal: Path) -> None:
+    """Write ``seal`` for a ``journal`` file whose records moved to an archive: only the file's own hash is new."""
+    write_seal(path, msgspec.structs.replace(seal, file_sha256=file_sha256(journal)))
+
+
 def read_seal(path: Path) -> Seal | None:
     """The seal at ``path``, None if the run is not finished. Raises BadTape if it is damaged."""
     if not path.exists():

@@ -2,9 +2,10 @@
 
 For one bar the journal gets: the venue's ORDER and FILL records, the BAR, what the core made of both; then the
 PREDICTION and what the core made of that (the order ``core.engine`` documents, so a replay needs nothing else). An
-intent reaches the venue only when the journal holds it and every record before it. There is no branch for recovery: a
-session that was interrupted is played again, the journal compares instead of writing until its stored records are
-used up, and the simulated venue, which died with the process, comes to where it was.
+intent reaches the venue only when the journal holds it and every record before it. Between two bars the journal may
+take a snapshot of all that the session is made of. A session that was interrupted starts from the last one and plays
+on: the journal compares instead of writing until its stored records are used up, and the simulated venue, which died
+with the process, comes to where it was.
 """
 
 from collections.abc import Iterator
@@ -14,12 +15,14 @@ from typing import Final
 import numpy as np
 
 from core import engine
+from core.layout import STATE, VENUE
 from core.records import BAR, RECORD, Kind
 from models.stream import Stream
 from runner.clock import Latency, Pacer
 from runner.failpoints import Failpoints
 from runner.journal import Journal
 from runner.plan import Plan, header_core, session_record
+from runner.snapshot import Snapshot
 from runner.venues.sim import SimVenue
 
 STAGES: Final = ("venue", "core", "model", "journal", "total")
@@ -38,24 +41,73 @@ class Session:
         self.state = engine.new_state(self.config)
         self.venue = SimVenue(self.config)
         self.latency = {stage: Latency() for stage in STAGES}  # of one bar; the pacing is in none of them
-        self.drawdown_max_ppm = 0
         self._plan, self._stream, self._journal = plan, stream, journal
         self._pacer, self._failpoints = pacer, failpoints
         self._out = np.zeros(_OUT_RECORDS, RECORD)
-        self._drawdown = self.state["risk"]["drawdown_ppm"]  # views: they follow the state
         self._spent = dict.fromkeys(STAGES, 0)
+        self._rows = 0  # of the feed, played
+        self._waiting = False
+        self.stopping = False
 
     def play(self) -> Iterator[np.ndarray]:
-        """Play the whole market; yields each bar, shape (1,) dtype BAR, once everything it caused is done."""
-        self._journal.append(session_record(self._plan.header))
+        """Play the market to its end; yields each bar, shape (1,) dtype BAR, once everything it caused is done.
+
+        Ends early, with a snapshot to go on from, after ``stop``.
+        """
+        if self._journal.resume is None:
+            self._journal.append(session_record(self._plan.header))
+        else:
+            self._restore(self._journal.resume)
+        for bar in self._bars():
+            if not self._wait(bar):
+                self._journal.snapshot(self._parts())
+                return
+            self._on_bar(bar)
+            self._rows += 1
+            yield bar
+            if self._journal.snapshot_due:
+                self._journal.snapshot(self._parts())
+        self._journal.finish()
+
+    def stop(self) -> None:
+        """End ``play`` before the next bar. Called by a signal handler: a wait for that bar is broken off."""
+        self.stopping = True
+        if self._waiting:
+            raise KeyboardInterrupt
+
+    def _wait(self, bar: np.ndarray) -> bool:
+        """Wait until ``bar`` is due; False: stop instead."""
+        try:
+            self._waiting = True
+            if not self.stopping:
+                self._pacer.wait(int(bar["ts_known"][0]))
+        except KeyboardInterrupt:
+            self.stopping = True
+        finally:
+            self._waiting = False
+        return not self.stopping
+
+    def _bars(self) -> Iterator[np.ndarray]:
+        """The bars that were not played yet, one by one."""
+        done, skip = 0, self._rows
         for chunk in self._plan.feed.chunks():
             bars = chunk.view(BAR)
-            for row in range(len(bars)):
-                bar = bars[row : row + 1]
-                self._pacer.wait(int(bar["ts_known"][0]))
-                self._on_bar(bar)
-                yield bar
-        self._journal.finish()
+            for row in range(min(len(bars), max(0, skip - done)), len(bars)):
+                yield bars[row : row + 1]
+            done += len(bars)
+
+    def _parts(self) -> dict[str, bytes]:
+        """All that this session is made of, for a snapshot."""
+        parts = {"state": self.state.tobytes(), "venue": self.venue.dump(), "feed": self._rows.to_bytes(8, "little")}
+        return parts | ({"stream": self._stream.dump()} if self._stream is not None else {})
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        """Take up what ``_parts`` gave. Raises BadTape if it is another program's."""
+        self.state = snapshot.array("state", STATE)
+        self.venue.load(snapshot.array("venue", VENUE))
+        self._rows = int.from_bytes(snapshot.parts["feed"], "little")
+        if self._stream is not None:
+            self._stream.load(snapshot.parts["stream"])
 
     def _on_bar(self, bar: np.ndarray) -> None:
         started = perf_counter_ns()
@@ -97,6 +149,9 @@ class Session:
 
     def _feed(self, record: np.ndarray, at: int) -> int:
         """One input to the core, its outputs into the buffer from ``at`` on; how many."""
-        count = engine.on_core_record(self.config, self.state, record, self._out[at:], self._strategy)
-        self.drawdown_max_ppm = max(self.drawdown_max_ppm, int(self._drawdown[0]))
-        return count
+        return engine.on_core_record(self.config, self.state, record, self._out[at:], self._strategy)
+
+    @property
+    def drawdown_max_ppm(self) -> int:
+        """The largest drawdown so far."""
+        return int(self.state["risk"]["drawdown_max_ppm"][0])

@@ -1,11 +1,13 @@
 """How results look on a terminal. Everything here is a view of plain data that ``--json`` prints as it is."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.tree import Tree
 
 PARITY_LOST = "not the configuration that was judged: parity with the backtest does not apply"
 
@@ -74,3 +76,71 @@ def rows_table(rows: list[dict[str, Any]], title: str) -> Table:
         cells = (time_text(value) if name.endswith("_ns") else str(value) for name, value in row.items())
         table.add_row(*cells)
     return table
+
+
+def explain_lines(found: dict[str, Any]) -> list[str]:
+    """What ``runner.explain.explain`` found, in the order of cause and effect, as the lines of a tree."""
+    return list(_lines(_explain_tree(found), "", ""))
+
+
+def _lines(tree: Tree, first: str, rest: str) -> Iterator[str]:
+    """Rich would cut lines to the terminal's width; these are whole, so that they can be searched."""
+    yield f"{first}{tree.label}"
+    for child in tree.children:
+        is_last = child is tree.children[-1]
+        yield from _lines(child, rest + ("└── " if is_last else "├── "), rest + ("    " if is_last else "│   "))
+
+
+def _explain_tree(found: dict[str, Any]) -> Tree:
+    fill, bundle = found["fill"], found["bundle"]
+    tree = Tree(f"fill {fill['order_id']}:{fill['exec_id']} of run {found['run']}, record {fill['record']}")
+    told = f"bundle {bundle['id'][:16]}  strategy {bundle['strategy']}  configuration {bundle['config_hash'][:16]}"
+    if "verdict" in bundle:
+        told += f"  {bundle['verdict']}, key {bundle['key_id']} ({bundle['trust']})"
+    tree.add(told)
+    for note in found["missing"]:
+        tree.add(f"missing: {note}")
+    for element in found["chain"]:
+        _add_element(tree, element)
+    _add_ledger(tree.add("ledger"), found["ledger"])
+    return tree
+
+
+def _add_element(tree: Tree, element: dict[str, Any]) -> None:
+    if element["element"] == "features":
+        branch = tree.add(f"features  {element['said']}")
+        if "values" in element:
+            branch.add(f"specification {element['spec'][:16]}  sha256 {element['sha256'][:16]}")
+            branch.add("  ".join(f"{name} {value:.6g}" for name, value in element["values"].items()))
+        return
+    fields, reads = element["fields"], element["reads"]
+    head = f"{element['element']}  record {element['record']}  sha256 {element['sha256'][:16]}"
+    if element["element"] == "check":
+        told = f"{reads['reason']} {reads['verdict']}"
+        if reads["verdict"] != "NOT_APPLIED":
+            told += f"  value {fields['value']}, at most {fields['limit']}"
+        tree.add(f"{head}  {told}")
+        return
+    branch = tree.add(f"{head}  {time_text(fields['ts_known'])}")
+    shown = {name: value for name, value in fields.items() if name not in ("ts_event", "ts_known", "kind")}
+    branch.add("  ".join(f"{name} {reads.get(name, value)}" for name, value in shown.items()))
+
+
+def _add_ledger(branch: Tree, ledger: dict[str, Any]) -> None:
+    if "said" in ledger:
+        branch.add(ledger["said"])
+        return
+    transaction = ledger["transaction"]
+    branch.add(f"transaction {transaction['id']}  sha256 {transaction['sha256'][:16]}")
+    for entry in ledger["entries"]:
+        branch.add(
+            f"entry {entry['id']}  {entry['account']} {entry['asset']}  {entry['delta']:+d}  "
+            f"balance {entry['balance_after']}"
+        )
+    for lot in ledger["lots"]:
+        branch.add(f"lot {lot['id']} opened: {lot['units']} units for {lot['cost']}")
+    for trade in ledger["trades"]:
+        branch.add(
+            f"trade {trade['id']} of lot {trade['lot']}: {trade['units']} units, cost {trade['cost']}, "
+            f"proceeds {trade['proceeds']}, realised {trade['realised']:+d}"
+        )

@@ -131,8 +131,8 @@ def _positions(instruments: tuple[Instrument, ...], state: np.ndarray, unit: str
 
 def _open_orders(instruments: tuple[Instrument, ...], state: np.ndarray) -> list[dict[str, Any]]:
     rows = []
-    for item, order in zip(instruments, state["orders"][0], strict=False):
-        if order["order_id"] and order["state"] not in (OrderState.NONE, *_ENDS):
+    for item, orders in zip(instruments, state["orders"][0], strict=False):
+        for order in orders["slots"][: int(orders["live"])]:
             rows.append(
                 {
                     "order_id": int(order["order_id"]),

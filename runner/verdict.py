@@ -10,11 +10,11 @@ from models.statement import verify_bundle
 from runner.compare import Difference, Fault
 from runner.home import Run
 from runner.invariants import Invariants
-from runner.ledger import LedgerBroken
+from runner.ledger import Ledger, LedgerBroken
 from runner.paper import read_about
-from runner.plan import header_instruments, header_ledger, make_stream
-from runner.reader import Reader, open_run, verify
-from runner.replay import replay, replay_model
+from runner.plan import header_instruments, make_stream
+from runner.reader import Reader, open_run, replay_run, verify
+from runner.replay import replay_model
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,47 +47,56 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
         return out
 
 
-def judge(run: Run, trust: Path, *, model: bool, bundle: Path | None) -> Judgement:
+def judge(run: Run, trust: Path, *, model: bool, bundle: Path | None, any_code: bool = False) -> Judgement:
     """Replay ``run``. With ``model``, kernel and model too, from ``bundle`` or the folder the run was made with.
 
-    Raises BadTape if there is no readable journal, Refused if the bundle is not trusted or not the run's.
+    Raises BadTape if there is no readable journal, Refused if another program wrote it (unless ``any_code``), if the
+    bundle is not trusted or not the run's.
     """
     with open_run(run) as reader:
-        head, integrity = None, None
+        head, integrity, ledger = None, None, None
         try:
-            head = verify(reader).head
+            verified = verify(reader)
+            head, ledger = verified.head, verified.ledger
         except (BadTape, LedgerBroken) as error:
             integrity = str(error)
-        again = replay(reader.header, reader.batches())
-        difference = again.difference
-        laws: list[str] = []
+        laws = Invariants(reader.kept[0].lineage, reader.snapshot(reader.first) if reader.first else None)
+        again = replay_run(reader, any_code=any_code, watch=laws.add)
+        difference, broken = again.difference, []
         if difference is None:
-            laws = _broken_laws(reader, again.state)
+            laws.check_state(again.state)
+            broken = laws.broken + (_ledger_differences(reader, ledger, again.state) if ledger else [])
             if model:
                 difference = _model_difference(reader, run, trust, bundle)
         return Judgement(
             run=run.name,
-            parity=not (integrity or difference or laws),
+            parity=not (integrity or difference or broken),
             records=again.records,
             head=head,
             integrity=integrity,
             divergence=_plain(difference) if difference else None,
-            broken_laws=tuple(laws),
+            broken_laws=tuple(broken),
             model_checked=model,
         )
 
 
-def _broken_laws(reader: Reader, state: np.ndarray) -> list[str]:
-    ledger = header_ledger(reader.header)
-    ledger.start(reader.start)
-    laws = Invariants(header_instruments(reader.header), ledger)
-    for records in reader.batches():
-        laws.add(records)
-    laws.check_state(state)
-    return laws.broken
+def _ledger_differences(reader: Reader, ledger: Ledger, state: np.ndarray) -> list[str]:
+    """The core's cash and positions are the ledger's, to the unit."""
+    quote = reader.header["trading"]["account"]["quote"]
+    pairs = [(quote, int(state["account"]["cash"][0]))] + [
+        (item.base, int(position["base_units"]))
+        for item, position in zip(header_instruments(reader.header), state["positions"][0], strict=False)
+    ]
+    return [
+        f"{asset}: the core holds {held} units, the ledger {ledger.balances.get(('holdings', asset), 0)}"
+        for asset, held in pairs
+        if held != ledger.balances.get(("holdings", asset), 0)
+    ]
 
 
 def _model_difference(reader: Reader, run: Run, trust: Path, bundle: Path | None) -> Difference | None:
+    if reader.first:
+        raise BadInput(f"{run.journal}: its first segment has expired: the model starts at the first bar")
     folder = bundle or read_about(run).get("bundle")
     if folder is None:
         raise BadInput(f"{run.about}: does not say where the bundle lay; give --bundle")

@@ -36,6 +36,14 @@ class SimVenue:
         self._intent[0] = intent.view(INTENT)[0]
         _submit(self._config, self._venue, self._intent)
 
+    def dump(self) -> bytes:
+        """The orders at work and the numbering of executions."""
+        return self._venue.tobytes()
+
+    def load(self, venue: np.ndarray) -> None:
+        """Take up what ``dump`` gave, shape (1,), dtype VENUE."""
+        self._venue[:] = venue
+
 
 @entry
 def _settle(config: np.ndarray, venue: np.ndarray, outbox: np.ndarray, bar: np.ndarray, out: np.ndarray) -> int:

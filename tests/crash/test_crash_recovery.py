@@ -39,6 +39,7 @@ class Place:
     def paper(self, run: str, failpoint: str = "") -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "runner.cli", "paper", "--home", str(self.home.folder), "--run", run, "--json"]
         command += ["--bundle", str(self.bundle), "--tape", str(self.tape)]
+        command += ["--snapshot-records", "700", "--segment-records", "2000"]
         environment = {**os.environ, "PORTCULLIS_FAILPOINT": failpoint}
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
@@ -65,10 +66,10 @@ def undisturbed(place: Place) -> dict:
     return found
 
 
-# Counts grow: a restarted process passes the points of sending and filling again while it comes to where it was.
+# Counts are from the last snapshot on: a restarted process passes the points after it again.
 DEATHS = [
-    ["before-commit:1", "inside-commit:1", "after-commit:1", "before-send:3", "after-fill:8"],
-    ["after-fill:3", "before-send:4", "after-commit:2", "inside-commit:3", "before-commit:2", "after-fill:20"],
+    ["before-commit:1", "inside-commit:1", "after-commit:1", "inside-snapshot:1", "before-send:3", "after-fill:8"],
+    ["after-fill:3", "before-send:4", "inside-snapshot:3", "inside-commit:3", "before-commit:2", "after-fill:20"],
 ]
 
 
@@ -97,25 +98,35 @@ def test_every_failpoint_is_used() -> None:
     assert {item.split(":")[0] for deaths in DEATHS for item in deaths} == set(NAMES)
 
 
-def test_a_killed_run_whose_journal_is_altered_does_not_continue(place: Place, undisturbed: dict) -> None:
-    """The break-it check of the comparison above: recovery that ignored the journal would pass it."""
-    run = place.home.run("altered")
-    assert place.paper("altered", "before-send:2").returncode == -signal.SIGKILL
-    held = place.journal("altered")
-    row = len(held) // 64 // 2
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_a_killed_run_whose_journal_is_altered_is_refused(place: Place, undisturbed: dict, where: str) -> None:
+    """The break-it check of the comparison above: recovery that ignored the journal would pass it.
+
+    ``where``: before the last snapshot it is found when the run is verified at its end, after it at once.
+    """
+    name = f"altered-{where}"
+    run = place.home.run(name)
+    assert place.paper(name, "after-fill:8").returncode == -signal.SIGKILL
+    held = len(place.journal(name)) // 64
     connection = sqlite3.connect(run.journal, isolation_level=None)
-    sql = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'batch_no_update'").fetchone()[0]
-    connection.execute("DROP TRIGGER batch_no_update")
+    snapshot = connection.execute("SELECT max(records) FROM snapshot").fetchone()[0]
+    row = snapshot // 2 if where == "before" else (snapshot + held) // 2
+    assert 0 < snapshot < row < held or where == "before"
+    sql = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'block_no_update'").fetchone()[0]
+    connection.execute("DROP TRIGGER block_no_update")
     first, records = connection.execute(
-        "SELECT first, records FROM batch WHERE first <= ? ORDER BY first DESC LIMIT 1", (row,)
+        "SELECT first, records FROM block WHERE first <= ? ORDER BY first DESC LIMIT 1", (row,)
     ).fetchone()
     changed = np.frombuffer(records, np.uint8).copy()
     changed[(row - first) * 64 + 30] ^= 1
-    connection.execute("UPDATE batch SET records = ? WHERE first = ?", (changed.tobytes(), first))
+    connection.execute("UPDATE block SET records = ? WHERE first = ?", (changed.tobytes(), first))
     connection.execute(sql)
     connection.close()
     with pytest.raises(PortcullisError):
-        place.journal("altered")
-    done = place.paper("altered")
+        place.journal(name)
+    done = place.paper(name)
     assert done.returncode == 31
     assert f"batch of records {first} to" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    with pytest.raises(PortcullisError):
+        place.journal(name)

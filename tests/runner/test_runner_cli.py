@@ -255,6 +255,40 @@ def test_ctrl_c_leaves_a_run_that_continues(place: Path, runner: Runner, monkeyp
     assert found["finished"] and heads(found) == heads(json.loads(runner(*paper(place, "d"), "--json")[1]))
 
 
+def test_segments_from_closed_to_expired(place: Path, runner: Runner, tmp_path: Path) -> None:
+    """Closed by size while it plays, listed, compressed, given up; replayed and exported at each step."""
+    where = ("--home", place / "home", "--run", "sliced")
+    assert runner(*paper(place, "sliced"), "--snapshot-records", 500, "--segment-records", 1500)[0] == 0
+    listed = json.loads(runner("segment", "ls", *where, "--json")[1])
+    assert [item["state"] for item in listed] == ["closed"] * (len(listed) - 1) + ["open"] and len(listed) > 2
+    assert listed[0]["program"].startswith("0.1.0, kernels ")
+    whole = json.loads(runner("journal", "export", *where, "--to", tmp_path / "a.npy", "--json")[1])
+    assert whole["records"] == sum(item["records"] for item in listed) == len(np.load(tmp_path / "a.npy"))
+    keep = ("--keep", len(listed) - 2)  # all closed ones but the first
+    assert json.loads(runner("segment", "compress", *where, *keep, "--json")[1])["archived"] == [0]
+    assert "REPLAY PARITY: TRUE" in runner("replay", *where)[1]
+    assert "expired: 0" in runner("segment", "expire", *where, *keep)[1]
+    assert "REPLAY PARITY: TRUE" in runner("replay", *where)[1]
+    rest = json.loads(runner("journal", "export", *where, "--to", tmp_path / "b.npy", "--json")[1])
+    assert rest["first"] == listed[1]["first"] and rest["records"] == whole["records"] - rest["first"]
+    assert np.load(tmp_path / "b.npy").tobytes() == np.load(tmp_path / "a.npy")[rest["first"] :].tobytes()
+    code, _, err = runner("segment", "close", *where)
+    assert code == 40 and "finished" in err
+
+
+def test_explain_shows_the_chain(place: Path, runner: Runner) -> None:
+    where = ("--home", place / "home", "--run", "d")
+    assert runner(*paper(place, "d"))[0] == 0
+    code, out, _ = runner("explain", *where, "--fill", 1)
+    assert code == 0
+    for word in ("bar  record", "features", "prediction  record", "check  record", "decision  record", "fill  record"):
+        assert word in out
+    found = json.loads(runner("explain", *where, "--fill", 1, "--json")[1])
+    assert [item["element"] for item in found["chain"]][-1] == "fill"
+    code, _, err = runner("explain", *where, "--fill", "x")
+    assert code == 30 and "fill 'x'" in err
+
+
 def test_help_teaches(runner: Runner) -> None:
     code, out, _ = runner("--help")
     assert code == 0

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from core.errors import BadTape, PortcullisError, Refused
 from core.instruments import Instrument
 from core.records import FILL, RECORD, FeeAsset, Kind, Side
+from runner.database import check_schema, connect
 from runner.failpoints import Failpoints
-from runner.journal import Journal, check_schema, connect, read_header, verified_batches
+from runner.journal import Journal
 from runner.lease import lease
 from runner.ledger import Ledger
+from runner.segments import read_segments, verified_batches
 
 BTC = Instrument(symbol="BTCUSDT", base="BTC", quote="USDT", tick="0.01", lot="0.00001", taker_fee_ppm=1000)
 HEADER = {"run": "ab", "config": {"x": 1}}
@@ -52,13 +54,14 @@ def verify(path: Path) -> int:
     connection = connect(path, write=False)
     try:
         check_schema(connection, path)
-        _, start = read_header(connection, path)
+        segments = read_segments(connection, path)
         book, count = ledger(), 0
-        book.start(start)
-        for batch in verified_batches(connection, path, start):
-            book.check(connection, batch.first, batch.records)
-            count = batch.first + len(batch.records)
-        book.check_end(connection)
+        book.start(segments[0].start)
+        with book.checking(connection) as check:
+            for segment in segments:
+                for batch in verified_batches(connection, path, segment):
+                    check(batch.first, batch.records)
+                    count = batch.first + len(batch.records)
         return count
     finally:
         connection.close()
@@ -67,7 +70,7 @@ def verify(path: Path) -> int:
 def test_one_call_reads_it(tmp_path: Path) -> None:
     records = stream(2500)
     write(tmp_path / "journal.db", records, (1, 700, 701))
-    rows = sqlite3.connect(tmp_path / "journal.db").execute("SELECT records FROM batch ORDER BY first")
+    rows = sqlite3.connect(tmp_path / "journal.db").execute("SELECT records FROM block ORDER BY first")
     assert np.frombuffer(b"".join(row[0] for row in rows), RECORD).tobytes() == records.tobytes()
 
 
@@ -130,8 +133,9 @@ FLIPS = [
     ("segment", "sha256"),
     ("batch", "first"),
     ("batch", "count"),
-    ("batch", "records"),
     ("batch", "head"),
+    ("block", "first"),
+    ("block", "records"),
     ("entry", "id"),
     ("entry", "txn"),
     ("entry", "account"),
@@ -156,7 +160,7 @@ def test_a_changed_value_in_any_column_is_found(tmp_path: Path, table: str, colu
     with pytest.raises(PortcullisError) as caught:
         verify(path)
     assert caught.value.exit_code in (31, 51)
-    assert any(word in str(caught.value) for word in (table, "ledger:", "record "))
+    assert any(word in str(caught.value) for word in (table, "ledger:", "record"))
     with pytest.raises(PortcullisError):
         Journal(path, HEADER, ledger(), Failpoints())
 
@@ -165,23 +169,23 @@ def tamper(path: Path, table: str, column: str, which: str) -> None:
     """Change one value in place as someone with a database shell would: constraints off, triggers put back."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA ignore_check_constraints = ON")
+    connection.execute("BEGIN")
     triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
     for name, _ in triggers:
         connection.execute(f"DROP TRIGGER {name}")
-    (value,) = connection.execute(
-        f"SELECT {column} FROM {table} WHERE rowid = (SELECT {which}(rowid) FROM {table})"
-    ).fetchone()
+    key = "first" if table in ("batch", "block") else "id"
+    row = f"{key} = (SELECT {which}({key}) FROM {table})"
+    (value,) = connection.execute(f"SELECT {column} FROM {table} WHERE {row}").fetchone()
     if isinstance(value, int):
         changed: object = value + 1_000_003
     elif isinstance(value, str):
         changed = value[:-1] + chr(ord(value[-1]) ^ 1)
     else:
         changed = value[:-1] + bytes([value[-1] ^ 1])
-    connection.execute(
-        f"UPDATE {table} SET {column} = ? WHERE rowid = (SELECT {which}(rowid) FROM {table})", (changed,)
-    )
+    connection.execute(f"UPDATE {table} SET {column} = ? WHERE {row}", (changed,))
     for _, sql in triggers:
         connection.execute(sql)
+    connection.execute("COMMIT")
     connection.close()
 
 
@@ -209,7 +213,13 @@ def test_rows_cannot_be_updated_or_deleted(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     write(path, stream(50))
     connection = sqlite3.connect(path)
-    for table, column in (("segment", "header"), ("batch", "head"), ("entry", "asset"), ("txn", "cause")):
+    for table, column in (
+        ("segment", "header"),
+        ("batch", "head"),
+        ("block", "records"),
+        ("entry", "asset"),
+        ("txn", "cause"),
+    ):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             connection.execute(f"UPDATE {table} SET {column} = {column}")
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):

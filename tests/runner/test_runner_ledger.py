@@ -105,8 +105,11 @@ def test_the_database_refuses_what_breaks_a_law(written: Path) -> None:
     cash = connection.execute(
         "SELECT balance_after FROM entry WHERE account = 'holdings' AND asset = 'USDT' ORDER BY id DESC LIMIT 1"
     ).fetchone()[0]
-    entry = "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)"
-    seal = "INSERT INTO txn VALUES (?, ?, 'FILL', ?, zeroblob(32))"
+    venue = connection.execute(
+        "SELECT balance_after FROM entry WHERE account = 'venue' AND asset = 'USDT' ORDER BY id DESC LIMIT 1"
+    ).fetchone()[0]
+    entry = "INSERT INTO entry VALUES (1, ?, ?, ?, ?, ?, ?, ?)"
+    seal = "INSERT INTO txn VALUES (1, ?, ?, 'FILL', ?, zeroblob(32))"
     for bad in (
         (top + 1, txn + 1, "holdings", "USDT", 5, cash, cash + 6),  # arithmetic
         (top + 1, txn + 1, "holdings", "USDT", 5, cash + 1, cash + 6),  # continuity
@@ -121,21 +124,32 @@ def test_the_database_refuses_what_breaks_a_law(written: Path) -> None:
             connection.execute(entry, bad)
     connection.execute("BEGIN")
     connection.execute(entry, (top + 1, txn + 1, "holdings", "USDT", 5, cash, cash + 5))
-    for bad_seal in ((txn + 1, 99, 1), (txn + 1, 2, 1), (txn + 1, 3, 2), (txn + 2, 3, 1)):
-        with pytest.raises(sqlite3.IntegrityError, match="incomplete, unbalanced or without cause"):
+    for bad_seal, said in (
+        ((txn + 1, 99, 1), "transaction unbalanced"),
+        ((txn + 1, 2, 1), "there is such a row"),
+        ((txn + 1, 3, 2), "transaction incomplete"),
+        ((txn + 2, 3, 1), "txn leaves a hole"),
+    ):
+        with pytest.raises(sqlite3.IntegrityError, match=said):
             connection.execute(seal, bad_seal)
+    connection.execute(entry, (top + 2, txn + 1, "venue", "USDT", -5, venue, venue - 5))
+    with pytest.raises(sqlite3.IntegrityError, match="without cause in the journal"):
+        connection.execute(seal, (txn + 1, 3, 2))
 
 
 def test_an_extra_transaction_is_found(written: Path) -> None:
     """One that obeys every law but has no cause in the journal: only the comparison can see it."""
     connection = sqlite3.connect(written, isolation_level=None)
     top, txn = connection.execute("SELECT (SELECT MAX(id) FROM entry), (SELECT MAX(id) FROM txn)").fetchone()
-    sql = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'txn_sealed'").fetchone()[0]
-    connection.execute("DROP TRIGGER txn_sealed")
-    connection.execute("INSERT INTO entry VALUES (?, ?, 'holdings', 'GIFT', 7, 0, 7)", (top + 1, txn + 1))
-    connection.execute("INSERT INTO entry VALUES (?, ?, 'equity', 'GIFT', -7, 0, -7)", (top + 2, txn + 1))
-    connection.execute("INSERT INTO txn VALUES (?, 3, 'FILL', 2, zeroblob(32))", (txn + 1,))
-    connection.execute(sql)
+    laws = ("txn_sealed", "entry_of_asset")
+    sql = [connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (law,)).fetchone()[0] for law in laws]
+    for law in laws:
+        connection.execute(f"DROP TRIGGER {law}")
+    connection.execute("INSERT INTO entry VALUES (1, ?, ?, 'holdings', 'GIFT', 7, 0, 7)", (top + 1, txn + 1))
+    connection.execute("INSERT INTO entry VALUES (1, ?, ?, 'equity', 'GIFT', -7, 0, -7)", (top + 2, txn + 1))
+    connection.execute("INSERT INTO txn VALUES (1, ?, 3, 'FILL', 2, zeroblob(32))", (txn + 1,))
+    for text in sql:
+        connection.execute(text)
     connection.close()
     with pytest.raises(LedgerBroken, match="the journal gives"):
         Journal(written, {"run": "x"}, Ledger((BTC, ETH), "USDT", 10**12), Failpoints())

@@ -1,0 +1,169 @@
+"""What is kept of a journal, and for how long: closed segments are compressed, and old archives expire.
+
+The records of a closed segment move out of the database into ``<run>/segments/<number>.xz``, a plain .xz file (``xz
+-dc`` gives the raw records): LZMA after a delta over 64 bytes, the length of a record. On a busy run that is a fifth
+of the size; zstd would be as small and faster, but is not in Python 3.11's library. The database keeps each batch's
+place and head, every snapshot and the whole ledger, so an archived segment is verified and replayed like any other.
+
+An expired segment's records are gone for good. What remains of it is its header, its heads, its snapshots and its
+ledger rows; later segments verify and replay from their own checkpoints.
+
+Each step can be interrupted: an archive is written whole, read back and compared before it is named in the database,
+and only then do records leave it, a batch at a time, so a session that is writing meanwhile waits a moment at most.
+"""
+
+import hashlib
+import lzma
+import os
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from core.errors import BadTape
+from core.records import RECORD_BYTES
+from models.atomic import partial_name, rename
+from runner.database import connect, sqlite_errors
+from runner.home import Run
+from runner.seal import file_sha256, read_seal, reseal
+from runner.segments import Segment, archive_path, read_segments, verified_batches
+
+FILTERS: Final = [
+    {"id": lzma.FILTER_DELTA, "dist": RECORD_BYTES},
+    {"id": lzma.FILTER_LZMA2, "preset": 1},
+]
+_RESTORE: Final = "restore the run's folder"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One segment as it is kept now."""
+
+    segment: int
+    first: int
+    records: int
+    state: str  # open, closed, archived, expired
+    size_bytes: int  # of its records, where they are
+    head: str
+    program: str
+
+
+def listing(run: Run) -> list[Kept]:
+    """Every segment of ``run``, oldest first."""
+    with closing(connect(run.journal, write=False)) as connection:
+        return [_kept(connection, run.journal, segment) for segment in read_segments(connection, run.journal)]
+
+
+def _kept(connection: sqlite3.Connection, path: Path, segment: Segment) -> Kept:
+    records = segment.end - segment.first
+    state, size = ("closed" if segment.closed else "open"), records * RECORD_BYTES
+    if segment.archive is not None:
+        state, size = "archived", segment.archive.size_bytes
+    if segment.expired:
+        state, size = "expired", 0
+    with sqlite_errors(path, _RESTORE):
+        row = connection.execute(
+            "SELECT head FROM batch WHERE first < ? ORDER BY first DESC LIMIT 1", (segment.end,)
+        ).fetchone()
+    lineage = segment.lineage
+    program = f"{lineage.get('version', '?')}, kernels {str(lineage.get('kernel_hash', '?'))[:16]}"
+    return Kept(segment.number, segment.first, records, state, size, row[0].hex() if row else "", program)
+
+
+def compress(run: Run, keep: int) -> list[int]:
+    """Archive every closed segment of ``run`` but the last ``keep``; the numbers of those archived now.
+
+    Raises BadTape if a segment is not what was written: then it is left as it is.
+    """
+    with closing(connect(run.journal, write=False)) as connection:
+        old = _old(read_segments(connection, run.journal), keep)
+        due = [item for item in old if item.archive is None or _places(connection, run.journal, item)]
+    if not due:
+        return []  # opening it to write would change the file of a finished run
+    with closing(connect(run.journal, write=True)) as connection:
+        for segment in due:
+            if segment.archive is None:
+                _archive(connection, run.journal, segment)
+            _remove_records(connection, run.journal, segment)
+    _settle(run)
+    return [segment.number for segment in due if segment.archive is None]
+
+
+def expire(run: Run, keep: int) -> list[int]:
+    """Give up the records of every archived segment of ``run`` but the last ``keep`` closed ones; their numbers."""
+    with closing(connect(run.journal, write=False)) as connection:
+        due = []
+        for segment in _old(read_segments(connection, run.journal), keep):
+            if segment.archive is None:
+                break  # the oldest that is kept: none after it may go before it
+            if segment.expired:
+                segment.archive.path.unlink(missing_ok=True)
+            else:
+                due.append(segment)
+    if not due:
+        return []
+    with closing(connect(run.journal, write=True)) as connection, sqlite_errors(run.journal, _RESTORE):
+        for segment in due:
+            connection.execute("INSERT INTO expiry VALUES (?)", (segment.number,))
+            archive_path(run.journal, segment.number).unlink(missing_ok=True)
+    _settle(run)
+    return [segment.number for segment in due]
+
+
+def _old(segments: list[Segment], keep: int) -> list[Segment]:
+    closed = [segment for segment in segments if segment.closed]
+    return closed[: max(0, len(closed) - keep)]
+
+
+def _archive(connection: sqlite3.Connection, path: Path, segment: Segment) -> None:
+    """Write, read back and name the archive of ``segment``, whose records are verified on the way."""
+    target = archive_path(path, segment.number)
+    target.parent.mkdir(exist_ok=True)
+    partial, digest = partial_name(target), hashlib.sha256()
+    try:
+        with open(partial, "wb") as file:
+            with (
+                lzma.LZMAFile(file, "wb", format=lzma.FORMAT_XZ, filters=FILTERS) as packed,
+                closing(verified_batches(connection, path, segment)) as batches,
+            ):
+                for batch in batches:
+                    data = batch.records.tobytes()
+                    digest.update(data)
+                    packed.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        with lzma.open(partial) as again:
+            if hashlib.file_digest(again, "sha256").digest() != digest.digest():
+                raise BadTape(f"{target}: was not written as it should be: check the disk")
+        size, sha256 = partial.stat().st_size, bytes.fromhex(file_sha256(partial))
+        rename(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    with sqlite_errors(path, _RESTORE):
+        connection.execute("INSERT INTO archive VALUES (?, ?, ?)", (segment.number, size, sha256))
+
+
+def _places(connection: sqlite3.Connection, path: Path, segment: Segment) -> list[tuple[int]]:
+    """Where the records of ``segment`` lie in the database."""
+    with sqlite_errors(path, _RESTORE):
+        query = "SELECT first FROM block WHERE first >= ? AND first < ?"
+        return connection.execute(query, (segment.first, segment.end)).fetchall()
+
+
+def _remove_records(connection: sqlite3.Connection, path: Path, segment: Segment) -> None:
+    places = _places(connection, path, segment)
+    with sqlite_errors(path, _RESTORE):
+        for place in places:
+            connection.execute("DELETE FROM block WHERE first = ?", place)
+
+
+def _settle(run: Run) -> None:
+    """A finished run gives the room back and is sealed again; a running one uses it for its next records."""
+    seal = read_seal(run.seal)
+    if seal is None:
+        return
+    with closing(connect(run.journal, write=True)) as connection, sqlite_errors(run.journal, _RESTORE):
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA journal_mode = DELETE")
+    reseal(run.seal, seal, run.journal)

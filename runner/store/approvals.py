@@ -1,0 +1,386 @@
+"""What an order was approved against, and the rules it had to pass, as constraints (requirements RISK-06, 08, 09, 10).
+
+One row of ``approval`` per INTENT that opens or reduces. It states the account as it stood; the database recomputes
+that from its own rows (entries, lots, pending orders, risk states) and refuses a row that states anything else. Then
+each rule is judged on the row. So an order whose check in the core was skipped, or was wrong, does not get its row, and
+an intent without its row is never sent: both are one commit.
+
+``RULES`` mirrors ``core.rules.RULES`` name by name, in its order; a test holds the two tables equal, and a differential
+test their verdicts. Adding a rule is one line here (and a column with its source, if it is judged by something new).
+
+What the database cannot know it takes from the journaled CHECK records: the age and confidence of the signal, whether
+it was used before, when the position was last left, and the prices that the order was valued at.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from core.layout import ORDERS_MAX
+from core.records import HOUR_NS, Action, RiskState, Side
+from runner.store.accounts import INSTRUMENT, JOURNALED, MARKET_PARENT, MINE, SEQ, follows, table
+from runner.store.contract import (
+    INT64_MAX,
+    PPM,
+    AtMost,
+    Condition,
+    Law,
+    Product,
+    Quotient,
+    Unless,
+    any_integer,
+    flag,
+    integer,
+    latest,
+    parent,
+    positive,
+)
+
+OPEN: Final = int(Action.OPEN)
+REDUCE: Final = int(Action.REDUCE)
+BUY: Final = int(Side.BUY)
+SELL: Final = int(Side.SELL)
+BOTH: Final = (OPEN, REDUCE)
+ENTRIES: Final = (OPEN,)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``name``: of a Reason; ``actions``: what it may refuse; ``holds``: what must hold of the row NEW.
+
+    ``a`` is the account's row, ``m`` the market's.
+    """
+
+    name: str
+    actions: tuple[int, ...]
+    holds: tuple[Condition, ...]
+
+
+def rule(name: str, actions: tuple[int, ...], *holds: Condition) -> Rule:
+    """A rule that holds if all of ``holds`` do."""
+    return Rule(name, actions, holds)
+
+
+_SPOT_BUY: Final = f"a.is_margin = 1 OR NEW.side = {SELL}"
+_SPOT_SELL: Final = f"a.is_margin = 1 OR NEW.side = {BUY}"
+_EQUITY: Final = positive("NEW.equity")
+
+RULES: Final = (
+    rule("NOT_WHITELISTED", ENTRIES, "m.allowed = 1"),
+    rule("STALE", BOTH, "NEW.decision_ns - NEW.event_ns <= a.prediction_ttl_ns"),
+    rule("LOW_CONFIDENCE", ENTRIES, "NEW.confidence_ppm >= a.min_confidence_ppm"),
+    rule("KILL_SWITCH", ENTRIES, f"NEW.risk_state < {int(RiskState.HALT)}"),
+    rule("CIRCUIT_OPEN", ENTRIES, "NEW.circuit_until_ns <= NEW.decision_ns"),
+    rule(
+        "PRICE_BAND",
+        ENTRIES,
+        Unless(
+            "NEW.band_reference = 0",
+            AtMost(
+                Product("ABS(NEW.band_price - NEW.band_reference)", str(PPM)),
+                Product("NEW.band_reference", "a.price_band_ppm"),
+            ),
+        ),
+    ),
+    rule("FILTER_TICK", BOTH, "NEW.valued_price BETWEEN 1 AND m.price_max"),
+    rule("FILTER_LOT", BOTH, "NEW.qty >= 1 AND NEW.qty >= m.min_lots AND NEW.qty <= m.lots_max"),
+    rule(
+        "FILTER_NOTIONAL",
+        BOTH,
+        AtMost(Product("m.value_den", "1"), Product("NEW.tick_value", "NEW.qty")),
+        AtMost(Product("m.min_notional", "m.value_den"), Product("NEW.tick_value", "NEW.qty")),
+    ),
+    rule("ORDERS_MAX", BOTH, f"NEW.live < {ORDERS_MAX}"),
+    rule(
+        "EXPOSURE_ASSET",
+        ENTRIES,
+        AtMost(Product(positive("NEW.exposure_asset"), str(PPM)), Product(_EQUITY, "a.asset_cap_ppm")),
+    ),
+    rule(
+        "EXPOSURE_TOTAL",
+        ENTRIES,
+        AtMost(Product(positive("NEW.exposure_total"), str(PPM)), Product(_EQUITY, "a.total_cap_ppm")),
+    ),
+    rule("CASH", ENTRIES, f"{_SPOT_BUY} OR NEW.worst_value + NEW.expected_fee <= NEW.cash - NEW.cash_reserved"),
+    rule("LONG_ONLY", BOTH, f"{_SPOT_SELL} OR NEW.qty <= NEW.lots_held - NEW.lots_selling"),
+    rule("COOLDOWN", ENTRIES, "NEW.exit_ns = 0 OR NEW.exit_ns + a.cooldown_ns <= NEW.decision_ns"),
+    rule("DAILY_STOP", ENTRIES, "NEW.day_stopped = 0"),
+    rule("RATE_LIMIT", ENTRIES, f"NEW.rate_ns = 0 OR NEW.rate_ns + {HOUR_NS} <= NEW.decision_ns"),
+    rule("DUPLICATE", BOTH, "NEW.repeated = 0"),
+)
+ALL_RULES: Final = (1 << len(RULES)) - 1
+
+# From here on: what the row states about the account, and where the database finds it itself.
+
+_HERE: Final = f"{MINE} AND instrument = NEW.instrument"
+
+
+def _balance(asset: str) -> str:
+    return latest("balance_after", "entry@entry_account", f"{MINE} AND account = 'holdings' AND asset = {asset}", 0)
+
+
+def _pending(column: str, side: int | str, instrument: str = "NEW.instrument") -> str:
+    return latest(column, "reservation@reservation_side", f"{MINE} AND instrument = {instrument} AND side = {side}", 0)
+
+
+def _value(instrument: str = "NEW.instrument") -> str:
+    return latest("value", "valuation@valuation_instrument", f"{MINE} AND instrument = {instrument}", 0)
+
+
+def _worst(held: str, buying: str, selling: str) -> str:
+    """The larger of the long and the short side of one instrument."""
+    return f"CASE WHEN {held} + {buying} >= {selling} - {held} THEN {held} + {buying} ELSE {selling} - {held} END"
+
+
+_OTHERS: Final = (
+    f"COALESCE((SELECT SUM({_worst('o.held', 'o.buying', 'o.selling')}) FROM (SELECT {_value('i.instrument')} AS held, "
+    f"{_pending('side_value', BUY, 'i.instrument')} AS buying, {_pending('side_value', SELL, 'i.instrument')} "
+    f"AS selling FROM market i WHERE i.{MINE} AND i.instrument <> NEW.instrument) AS o), 0)"
+)
+_LIVE: Final = latest("live", "reservation@reservation_instrument", _HERE, 0)
+SOURCES: Final = {
+    "n": f"{latest('n', 'approval', MINE, 0, 'n')} + 1",
+    "earliest_ns": "NEW.decision_ns + a.order_latency_ns",
+    "cash": _balance("a.quote"),
+    "cash_reserved": latest("account_cost", "reservation", MINE, 0),
+    "equity": f"NEW.cash + COALESCE((SELECT SUM({_value('i.instrument')}) FROM market i WHERE i.{MINE}), 0)",
+    "lots_held": f"({_balance('m.base')}) / m.lot_units",
+    "lots_selling": _pending("side_lots", SELL),
+    "held_value": _value(),
+    "pending_buy": _pending("side_value", BUY),
+    "pending_sell": _pending("side_value", SELL),
+    "others": _OTHERS,
+    "live": _LIVE,
+    "rate_ns": "CASE WHEN a.max_orders_per_hour = 0 THEN 0 ELSE COALESCE((SELECT decision_ns FROM approval "
+    f"WHERE {MINE} AND n = NEW.n - a.max_orders_per_hour), 0) END",
+    "risk_state": latest("state_to", "risk_state", MINE, int(RiskState.NORMAL)),
+    "day_stopped": latest("day_stopped", "risk_state", MINE, 0),
+    "circuit_until_ns": latest("circuit_until_ns", "risk_state", MINE, 0),
+}
+_UNVALUED: Final = (
+    f"NOT EXISTS (SELECT 1 FROM market i WHERE i.{MINE} AND "
+    + latest("balance_after", "entry@entry_account", f"{MINE} AND account = 'holdings' AND asset = i.base", 0)
+    + f" <> {latest('units', 'valuation@valuation_instrument', f'{MINE} AND instrument = i.instrument', 0)})"
+)
+_EXACT: Final = (  # judged after the filters, which bound the products
+    ("tick value", "NEW.tick_value = NEW.valued_price * m.value_num"),
+    ("notional", Quotient("NEW.notional", "NEW.tick_value", "NEW.qty", "m.value_den", up=True)),
+    (
+        "worst price",
+        Quotient("(NEW.worst_price - NEW.valued_price)", "NEW.valued_price", "a.slippage_ppm", str(PPM), up=True),
+    ),
+    ("worst value", Quotient("NEW.worst_value", "(NEW.worst_price * m.value_num)", "NEW.qty", "m.value_den", up=True)),
+    (
+        "expected fee",
+        Quotient("NEW.expected_fee", "NEW.worst_value", positive("m.taker_fee_ppm"), str(PPM), up=True),
+    ),
+    (
+        "exposure of the asset",
+        f"NEW.exposure_asset = NEW.notional + CASE NEW.side WHEN {BUY} THEN NEW.held_value + NEW.pending_buy "
+        "ELSE NEW.pending_sell - NEW.held_value END",
+    ),
+    (
+        "total exposure",
+        "NEW.exposure_total = NEW.others + CASE WHEN NEW.exposure_asset >= "
+        f"(CASE NEW.side WHEN {BUY} THEN NEW.pending_sell - NEW.held_value ELSE NEW.held_value + NEW.pending_buy END) "
+        f"THEN NEW.exposure_asset ELSE (CASE NEW.side WHEN {BUY} THEN NEW.pending_sell - NEW.held_value "
+        "ELSE NEW.held_value + NEW.pending_buy END) END",
+    ),
+)
+_FILTERS: Final = 10  # rules up to ORDERS_MAX need no amounts
+
+
+def _judgements() -> tuple[tuple[str, Condition], ...]:
+    """(what the refusal says, what must hold), in order: the account as stated, the filters, the amounts, the rest."""
+    made: list[tuple[str, Condition]] = [("approval without its intent in the journal", JOURNALED)]
+    made += [("approval judged by too few rules", f"NEW.judged = {ALL_RULES}")]
+    made += [("approval of an account with holdings that were not valued", _UNVALUED)]
+    made += [(f"approval states another {name}", f"NEW.{name} = {source}") for name, source in SOURCES.items()]
+    for number, item in enumerate(RULES):
+        if number == _FILTERS:
+            made += [(f"approval states another {said}", holds) for said, holds in _EXACT]
+        elsewhere = " OR ".join(f"NEW.action = {action}" for action in BOTH if action not in item.actions)
+        for holds in item.holds:
+            made.append((item.name, _or(elsewhere, holds)))
+    # Implied by the caps, and said once more: a spot account never owes anything.
+    made.append(("NO_LEVERAGE", f"{_SPOT_BUY} OR NEW.action = {REDUCE} OR NEW.notional <= NEW.equity"))
+    return tuple(made)
+
+
+def _or(elsewhere: str, holds: Condition) -> Condition:
+    if not elsewhere:
+        return holds
+    if isinstance(holds, Unless):
+        return Unless(f"{elsewhere} OR {holds.when}", holds.then)
+    return Unless(elsewhere, holds)
+
+
+APPROVAL: Final = table(
+    "approval",
+    any_integer("order_id"),
+    integer("n", 1),
+    SEQ,
+    integer("signal", 0),
+    INSTRUMENT,
+    integer("side", BUY, SELL),
+    integer("action", OPEN, REDUCE),
+    integer("qty", 1),
+    integer("price", 0),  # ticks; 0: a market order
+    integer("valued_price", 1),  # ticks that exposure and cash are counted at
+    any_integer("decision_ns"),
+    any_integer("earliest_ns"),
+    any_integer("deadline_ns"),
+    any_integer("event_ns"),  # of the event the signal was made from
+    integer("confidence_ppm", 0, PPM),
+    flag("repeated"),
+    integer("exit_ns", 0, INT64_MAX),
+    integer("band_price", 0),
+    integer("band_reference", 0),
+    integer("rate_ns", 0, INT64_MAX),
+    integer("risk_state", 0, max(RiskState)),
+    flag("day_stopped"),
+    integer("circuit_until_ns", 0, INT64_MAX),
+    integer("equity"),
+    integer("cash"),
+    integer("cash_reserved"),
+    integer("lots_held"),
+    integer("lots_selling"),
+    integer("held_value"),
+    integer("pending_buy", 0),
+    integer("pending_sell", 0),
+    integer("others"),
+    integer("live", 0),
+    integer("tick_value", 0),
+    integer("notional", 0),
+    integer("worst_price", 0),
+    integer("worst_value", 0),
+    integer("expected_fee", 0),
+    integer("exposure_asset"),
+    integer("exposure_total"),
+    integer("judged", 0, ALL_RULES),  # bit k: rule k passed, or does not apply to this action
+    key=("order_id",),
+    unique=(("account_id", "n"), ("account_id", "seq")),
+    parents=(
+        MARKET_PARENT,
+        parent("signal", "account_id", "signal", keys=("account_id", "seq")),
+    ),
+    checks={"execution_after_decision": "earliest_ns > decision_ns"},
+    laws=(
+        Law(
+            "approval_rules",
+            _judgements(),
+            source="account a JOIN market m ON m.account_id = a.account_id "
+            "WHERE a.account_id = NEW.account_id AND m.instrument = NEW.instrument",
+        ),
+    ),
+)
+
+_BEFORE: Final = f"{MINE} AND order_id = NEW.order_id"
+
+
+def _own(column: str) -> str:
+    """``column`` of the order's row before this one; 0 if there is none."""
+    return latest(column, "reservation@reservation_order", _BEFORE, 0)
+
+
+_RESERVED_VALUE: Final = Quotient("NEW.worst_value", "(p.worst_price * m.value_num)", "NEW.lots", "m.value_den", True)
+_RESERVED_FEE: Final = Quotient(
+    "(NEW.cost - NEW.worst_value)", "NEW.worst_value", positive("m.taker_fee_ppm"), str(PPM), up=True
+)
+RESERVATION: Final = table(
+    "reservation",
+    integer("id", 1),
+    SEQ,
+    any_integer("order_id"),
+    INSTRUMENT,
+    integer("side", BUY, SELL),
+    flag("is_live"),
+    integer("lots", 0),  # of this order that may still fill
+    integer("value", 0),  # their notional at the approved price, rounded up
+    integer("worst_value", 0),  # of a buy: their notional at the slipped price
+    integer("cost", 0),  # of a buy: cash held back for them, the expected fee included
+    integer("side_lots", 0),  # of all live orders of the instrument on this side
+    integer("side_value", 0),
+    integer("live", 0),  # orders of the instrument at work
+    integer("account_cost", 0),  # cash held back for all live orders of the account
+    key=("id",),
+    parents=(parent("approval", "account_id", "order_id"),),
+    laws=(
+        Law(
+            "reservation_continuous",
+            (
+                follows("reservation"),
+                ("reservation of another order", "NEW.instrument = p.instrument AND NEW.side = p.side"),
+                (
+                    "reservation of an ended order",
+                    f"NOT EXISTS (SELECT 1 FROM reservation@reservation_order WHERE {_BEFORE}) "
+                    f"OR {_own('is_live')} = 1",
+                ),
+                (
+                    "reservation of other lots than are left",
+                    f"NEW.lots = CASE NEW.is_live WHEN 0 THEN 0 ELSE p.qty - COALESCE((SELECT SUM(qty) FROM fill "
+                    f"WHERE {_BEFORE} AND side = NEW.side AND approved = 1), 0) END",
+                ),
+                (
+                    "reservation at another value",
+                    Quotient("NEW.value", "p.tick_value", "NEW.lots", "m.value_den", True),
+                ),
+                ("reservation at another cost", Unless(f"NEW.side = {SELL}", _RESERVED_VALUE)),
+                ("reservation at another cost", Unless(f"NEW.side = {SELL}", _RESERVED_FEE)),
+                ("reservation of cash for a sale", f"NEW.side = {BUY} OR (NEW.cost = 0 AND NEW.worst_value = 0)"),
+                (
+                    "reservation does not continue its side",
+                    f"NEW.side_lots = {_pending('side_lots', 'NEW.side')} + NEW.lots - {_own('lots')} "
+                    f"AND NEW.side_value = {_pending('side_value', 'NEW.side')} + NEW.value - {_own('value')}",
+                ),
+                (
+                    "reservation does not continue its account",
+                    f"NEW.live = {_LIVE} + NEW.is_live - {_own('is_live')} "
+                    f"AND NEW.account_cost = {latest('account_cost', 'reservation', MINE, 0)} "
+                    f"+ NEW.cost - {_own('cost')}",
+                ),
+            ),
+            source="approval p JOIN market m ON m.account_id = p.account_id AND m.instrument = p.instrument "
+            "WHERE p.account_id = NEW.account_id AND p.order_id = NEW.order_id",
+        ),
+    ),
+    indexes={
+        "reservation_order": ("account_id", "order_id", "id"),
+        "reservation_side": ("account_id", "instrument", "side", "id"),
+        "reservation_instrument": ("account_id", "instrument", "id"),
+    },
+)
+
+_MARKED: Final = "(NEW.mark2 * m.value_num)"
+_DEN2: Final = "(2 * m.unit_den)"
+VALUATION: Final = table(
+    "valuation",
+    integer("id", 1),
+    SEQ,
+    INSTRUMENT,
+    integer("mark2", 0),  # twice the price in ticks
+    integer("units"),
+    integer("value"),  # quote units, rounded against us
+    key=("id",),
+    parents=(MARKET_PARENT,),
+    laws=(
+        Law(
+            "valuation_exact",
+            (
+                follows("valuation"),
+                ("valuation of other holdings", f"NEW.units = {_balance('m.base')}"),
+                (
+                    "valuation at another value",
+                    Unless("NEW.units < 0", Quotient("NEW.value", _MARKED, "NEW.units", _DEN2, up=False)),
+                ),
+                (
+                    "valuation at another value",
+                    Unless("NEW.units >= 0", Quotient("(-NEW.value)", _MARKED, "(-NEW.units)", _DEN2, up=True)),
+                ),
+            ),
+            source="market m WHERE m.account_id = NEW.account_id AND m.instrument = NEW.instrument",
+        ),
+    ),
+    indexes={"valuation_instrument": ("account_id", "instrument", "id")},
+)
+
+TABLES: Final = (VALUATION, APPROVAL, RESERVATION)

@@ -1,0 +1,127 @@
+"""Why a fill happened: every element of the chain, in causal order, with its record's number and hash."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import BadInput
+from core.records import BAR, FILL, INTENT, ORDER, PREDICTION, Kind
+from core.rules import N_RULES
+from features import bars as kernel
+from runner import show
+from runner.explain import explain
+from runner.home import Run
+from runner.reader import open_run
+from tests.runner.bundles import SPEC
+
+
+def explained(run: Run, which: str, **more: object) -> dict:
+    with open_run(run) as reader:
+        return explain(reader, which, run.folder.parent.parent / "trust", **more)
+
+
+def elements(found: dict, name: str) -> list[dict]:
+    return [item for item in found["chain"] if item["element"] == name]
+
+
+def test_the_chain_is_whole_and_in_causal_order(played: Run, records: np.ndarray) -> None:
+    found = explained(played, "1")
+    numbers = [item["record"] for item in found["chain"] if "record" in item]
+    assert numbers == sorted(numbers)
+    names = [item["element"] for item in found["chain"]]
+    assert names[:3] == ["bar", "features", "prediction"]
+    assert names[3:-2] == ["check"] * N_RULES + ["decision", "intent"]
+    assert names[-2:] == ["report", "fill"]
+    row = int(np.flatnonzero(records["kind"] == Kind.FILL)[0])
+    assert found["fill"]["record"] == row
+    assert found["missing"] == [] and found["bundle"]["verdict"] == "PASS"
+
+
+def test_every_element_carries_the_hash_of_its_bytes(played: Run, records: np.ndarray) -> None:
+    for item in explained(played, "3")["chain"]:
+        if item["element"] != "features":
+            assert item["sha256"] == hashlib.sha256(records[item["record"]].tobytes()).hexdigest()
+            assert item["kind"] == Kind(int(records[item["record"]]["kind"])).name
+
+
+def test_the_parts_belong_together(played: Run) -> None:
+    for which in ("1", "9", "40"):
+        found = explained(played, which)
+        fill, intent = elements(found, "fill")[0]["fields"], elements(found, "intent")[0]["fields"]
+        decision, prediction = elements(found, "decision")[0]["fields"], elements(found, "prediction")[0]["fields"]
+        assert intent["order_id"] == fill["order_id"] and intent["instrument"] == fill["instrument"]
+        assert decision["size_lots"] == intent["qty"] and decision["bar_ts"] == prediction["bar_ts"]
+        assert elements(found, "bar")[0]["fields"]["ts_event"] == prediction["bar_ts"]
+        checks = elements(found, "check")
+        assert len(checks) == N_RULES and {item["fields"]["order_id"] for item in checks} == {fill["order_id"]}
+        assert {item["reads"]["verdict"] for item in checks} <= {"PASS", "NOT_APPLIED"}
+        assert all(item["fields"]["order_id"] == fill["order_id"] for item in elements(found, "report"))
+
+
+def test_the_ledger_rows_are_those_of_the_fill(played: Run, records: np.ndarray) -> None:
+    found = explained(played, "1")
+    ledger, fill = found["ledger"], elements(found, "fill")[0]["fields"]
+    assert ledger["transaction"]["seq"] == found["fill"]["record"]
+    sums: dict[str, int] = {}
+    for entry in ledger["entries"]:
+        sums[entry["asset"]] = sums.get(entry["asset"], 0) + entry["delta"]
+    assert ledger["entries"] and set(sums.values()) == {0}
+    assert [item["order_id"] for item in ledger["approval"]] == [fill["order_id"]]
+    assert ledger["lots"] or ledger["trades"]
+
+
+def test_the_features_are_the_kernels(played: Run, records: np.ndarray) -> None:
+    found = explained(played, "5")
+    made, bar = elements(found, "features")[0], elements(found, "bar")[0]
+    assert made["ready"] and made["spec"] == SPEC.hash
+    state, out = kernel.new_state(SPEC, 3), np.zeros((1, SPEC.n_features), np.float32)
+    for row in np.flatnonzero(records["kind"][: bar["record"] + 1] == Kind.BAR).tolist():
+        one = records[row : row + 1].view(BAR).copy()
+        if one["instrument"][0] == bar["fields"]["instrument"]:
+            kernel.update(state, one, out)
+    assert made["values"] == dict(zip(SPEC.names, map(float, out[0]), strict=True))
+
+
+def test_without_the_bundle_it_says_so(played: Run, tmp_path: Path) -> None:
+    made = elements(explained(played, "1", bundle=tmp_path), "features")[0]
+    assert made["said"].startswith("not recomputed:") and "values" not in made
+
+
+def test_a_fill_by_order_and_execution(played: Run, records: np.ndarray) -> None:
+    fills = records[records["kind"] == Kind.FILL].view(FILL)
+    last = fills[-1]
+    found = explained(played, f"{last['order_id']}:{last['exec_id']}")
+    assert found["fill"]["record"] == int(np.flatnonzero(records["kind"] == Kind.FILL)[-1])
+    assert found["chain"] == explained(played, str(len(fills)))["chain"]
+
+
+@pytest.mark.parametrize("which", ["0", "100000", "7:x", "x", "", "1:-99", "-1"])
+def test_no_such_fill(played: Run, which: str) -> None:
+    with pytest.raises(BadInput, match="fill"):
+        explained(played, which)
+
+
+def test_as_lines_and_as_json(played: Run) -> None:
+    found = explained(played, "5")
+    lines = show.explain_lines(found)
+    assert json.loads(json.dumps(found)) == found
+    for item in found["chain"]:
+        if "record" in item:
+            assert any(f"{item['element']}  record {item['record']}  sha256 {item['sha256'][:16]}" in x for x in lines)
+    assert sum("check  record" in line for line in lines) == N_RULES
+    assert any("entry" in line and "holdings USDT" in line for line in lines)
+
+
+def test_an_order_that_took_from_risk_alone_has_its_cause(played: Run, records: np.ndarray) -> None:
+    """Every fill of the session has an intent and an input before it, whatever sent the order."""
+    orders = records[records["kind"] == Kind.ORDER].view(ORDER)
+    intents = records[records["kind"] == Kind.INTENT].view(INTENT)
+    assert len(orders) and len(intents)
+    for which in range(1, 60, 7):
+        found = explained(played, str(which))
+        first = found["chain"][0]
+        assert first["record"] < elements(found, "intent")[0]["record"] < found["fill"]["record"]
+        assert records[first["record"] : first["record"] + 1].view(PREDICTION)["kind"][0] < 32
