@@ -1,4 +1,4 @@
-"""``python -m evaluation``: trade any tape without DVC, or draw a tearsheet again."""
+"""``python -m evaluation``: trade any tape without DVC, draw a tearsheet again, or do what other engines were given."""
 
 import json
 from pathlib import Path
@@ -13,8 +13,8 @@ from core.errors import BadConfig, BadInput
 from core.plain_yaml import parse_yaml
 from core.records import BAR, MINUTE_NS
 from core.settings import Strategy, Trading, parse
+from evaluation import peer, results
 from evaluation import report as tearsheet
-from evaluation import results
 from evaluation.backtest import load_predictions
 from evaluation.rules import SMA_SIZED, neutral_predictions
 from evaluation.session import Played, play, with_rule
@@ -25,6 +25,7 @@ from models import command
 from models.atomic import write_atomic
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+app.add_typer(peer.app, name="peer")
 _ERRORS = Console(stderr=True)
 RULES: Final = {"sma": SMA_SIZED, SMA_SIZED: SMA_SIZED}  # strategies that need no model, in the form sigma can size
 

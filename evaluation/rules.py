@@ -20,18 +20,20 @@ _NO_OPINION: Final = strategies.NO_OPINION
 _HOLD: Final = strategies.HOLD
 _LONG: Final = strategies.LONG
 _FLAT: Final = strategies.FLAT
+_GAP: Final = strategies.SMA_GAP
+_SEEN: Final = strategies.SMA_SEEN
 _crossover: Any = kernel(strategies.sma)
 
 
-def sma_sized(params: np.void, memory: np.void, event: int, bar: np.void, prediction: np.void) -> int:
+def sma_sized(params: np.void, memory: np.void, view: np.void, quotes: np.void) -> int:
     """``core.strategies.sma``, followed at the bar and answered at the prediction, so that sigma sizes it."""
-    if event == _ON_BAR:
-        _crossover(params, memory, event, bar, prediction)
+    if view["event"] == _ON_BAR:
+        _crossover(params, memory, view, quotes)
         return _NO_OPINION
-    words = memory["words"]  # bars seen, sum of the last fast closes, sum of the last slow closes, ...
-    if words[0] < params["slow"]:
+    words = memory["words"]
+    if words[_SEEN] < params["slow"]:
         return _HOLD
-    return _LONG if words[1] * params["slow"] > words[2] * params["fast"] else _FLAT
+    return _LONG if words[_GAP] > 0 else _FLAT
 
 
 strategies.register(SMA_SIZED, sma_sized)
