@@ -56,6 +56,18 @@ class Predictor:
         """Start the stream of ``instrument`` afresh: all states zero."""
         self._streams[instrument].zero()
 
+    def dump(self) -> bytes:
+        """The recurrent states of every stream, in order."""
+        return b"".join(stream.dump() for stream in self._streams)
+
+    def load(self, data: bytes) -> None:
+        """Take up what ``dump`` gave. Raises BadInput if it is not of this model."""
+        size = len(self._streams[0].dump()) if self._streams else 0
+        if len(data) != size * len(self._streams):
+            raise BadInput(f"{len(data)} bytes of recurrent states, this model has {size * len(self._streams)}")
+        for index, stream in enumerate(self._streams):
+            stream.load(data[index * size : (index + 1) * size])
+
 
 def prediction(bar: np.ndarray, outputs: Outputs, sigma: float, ready: bool, latency_ns: int) -> np.ndarray:
     """``outputs`` made from ``bar`` as a PREDICTION record, shape (1,), known ``latency_ns`` after the bar.
@@ -107,6 +119,15 @@ class _Stream:
             _bind(binding.bind_input, state.name, self._states[read][index])
             _bind(binding.bind_output, state.name + "_next", self._states[1 - read][index])
         return binding
+
+    def dump(self) -> bytes:
+        return b"".join(state.tobytes() for state in self._states[self.turn])
+
+    def load(self, data: bytes) -> None:
+        values = np.frombuffer(data, np.float32)
+        for state in self._states[self.turn]:
+            state[...] = values[: state.size].reshape(state.shape)
+            values = values[state.size :]
 
     def zero(self) -> None:
         for state in self._states[0] + self._states[1]:

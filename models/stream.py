@@ -5,7 +5,7 @@ recurrent state lives exactly as long as an uninterrupted run of ready rows: a r
 gap, a price that does not move) resets it, as training cuts its lanes there too.
 """
 
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import numpy as np
 
@@ -27,6 +27,16 @@ class Step(Protocol):
 
     def reset(self, instrument: int) -> None:
         """Forget everything about ``instrument``."""
+
+
+class Resumable(Step, Protocol):
+    """What it needs besides to be kept in a snapshot."""
+
+    def dump(self) -> bytes:
+        """The recurrent states of every instrument."""
+
+    def load(self, data: bytes) -> None:
+        """Take up what ``dump`` gave."""
 
 
 class Stream:
@@ -75,3 +85,17 @@ class Stream:
         self._steps[instrument] += 1
         tradable = self._steps[instrument] > self._warmup_bars and bar["ts_event"][0] > self._trade_from_ns
         return prediction(bar, outputs, float(self._state["sigma"][instrument]), bool(tradable), self._latency_ns)
+
+    def dump(self) -> bytes:
+        """Kernel, recurrent states and step counts: a stream that loads them goes on as this one does."""
+        steps = np.array(self._steps, np.int64)
+        return self._state.tobytes() + steps.tobytes() + cast(Resumable, self._predictor).dump()
+
+    def load(self, data: bytes) -> None:
+        """Take up what ``dump`` gave. Raises BadInput if it is not of this specification and model."""
+        kernel_bytes, steps_bytes = self._state.nbytes, 8 * len(self._steps)
+        if len(data) < kernel_bytes + steps_bytes:
+            raise BadInput("a stream's snapshot is shorter than this kernel's state: it is of another specification")
+        self._state[:] = np.frombuffer(data[:kernel_bytes], self._state.dtype)
+        self._steps = np.frombuffer(data[kernel_bytes : kernel_bytes + steps_bytes], np.int64).tolist()
+        cast(Resumable, self._predictor).load(data[kernel_bytes + steps_bytes :])

@@ -8,6 +8,7 @@ from core.canonical import hash_json
 from core.errors import BadConfig
 from core.plain_yaml import parse_yaml
 from core.settings import Account, Execution, Risk, Section, Strategy, Trading, as_json, parse, within
+from data import fee_tables
 from data.settings import DataParams
 from evaluation.settings import EvaluationParams
 from features.spec import FeatureParams
@@ -51,7 +52,7 @@ class Params(Section, frozen=True, kw_only=True):
 
 def load(path: Path | str = "params.yaml") -> Params:
     """Parse ``path``. Raises BadConfig naming the file and the key for anything unknown, missing or mistyped."""
-    return parse(Params, read_yaml(path), where=str(path))
+    return parse(Params, fee_tables.resolve(read_yaml(path)), where=str(path))
 
 
 def read_yaml(path: Path | str) -> Any:

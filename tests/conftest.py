@@ -9,6 +9,8 @@ from tests.pipelines import reduced
 settings.register_profile("portcullis", deadline=None, print_blob=True)
 settings.load_profile("portcullis")
 
+RECORDED = "../shared"  # what a test says it lacks when recorded data is not beside the checkout
+
 PLANTED = {**reduced.SMALL, "data.strength": "3"}
 
 
@@ -19,3 +21,10 @@ def promoted(tmp_path_factory: pytest.TempPathFactory) -> reduced.Checkout:
     checkout.run("dvc", "repro")
     checkout.python("-m", "gates", "promote")
     return checkout
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Count what was not held against recorded data: a green run without it proves less."""
+    skipped = [report for report in terminalreporter.getreports("skipped") if RECORDED in str(report.longrepr)]
+    if skipped:
+        terminalreporter.write_line(f"{len(skipped)} tests skipped: recorded data is missing ({RECORDED})", yellow=True)

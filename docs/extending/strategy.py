@@ -11,12 +11,12 @@ from core import strategies
 HIGH, LOW = 1, 2  # words of this strategy's memory, per instrument; word 0 counts bars
 
 
-def breakout(params: np.void, memory: np.void, event: int, bar: np.void, prediction: np.void) -> int:
+def breakout(params: np.void, memory: np.void, view: np.void, quotes: np.void) -> int:
     """LONG above the highest close of the last ``slow`` bars, FLAT below the lowest of the last ``fast``."""
-    if event != strategies.ON_BAR:
+    if view["event"] != strategies.ON_BAR:
         return strategies.NO_OPINION  # predictions are none of its business
     words, want = memory["words"], strategies.HOLD
-    seen, close = words[0], bar["close"]
+    seen, close = words[0], view["bar"]["close"]
     if seen > 0 and seen % params["slow"] != 0 and close > words[HIGH]:
         want = strategies.LONG
     if seen > 0 and seen % params["fast"] != 0 and close < words[LOW]:

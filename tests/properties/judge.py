@@ -1,0 +1,153 @@
+"""The laws: what every answer of the core, and its state between two inputs, must satisfy beside the plain model."""
+
+from collections import Counter
+
+import numpy as np
+
+from core import rules
+from core.records import INTENT, PPM, Action, Kind, Reason, RiskState, Side, Verdict
+from core.records import OrderState as S
+from tests.properties.account import SLOTS, Account, Holding, Order, hold
+
+CAUTION, HALT, FLATTEN = int(RiskState.CAUTION), int(RiskState.HALT), int(RiskState.FLATTEN)
+Record = tuple[int, ...]  # a RECORD's fields: ts_event, ts_known, kind, side, instrument, reason, flags, body of five
+
+
+class Judge:
+    """Hears what the core answers to each input, tells it to the model, and raises Broken where a law does not hold.
+
+    ``seen`` counts what happened, so that a run can show what it has tried.
+    """
+
+    def __init__(self, account: Account, config: np.ndarray):
+        self.account, self.config = account, config
+        self.trading = account.trading
+        self.seen = Counter[str]()
+
+    def hear(self, row: np.ndarray, answers: list[Record]) -> None:
+        """All answers to the input ``row``, in order."""
+        checks: list[Record] = []
+        decisions = 0
+        for made in answers:
+            kind = made[2]
+            if kind == Kind.CHECK:
+                checks.append(made)
+                continue
+            if kind == Kind.DECISION:
+                decisions += 1
+                checks = self._decision(made, checks)
+                continue
+            if kind == Kind.INTENT:
+                self._intent(row, made, checks)
+            elif kind == Kind.RISK:
+                self._risk(made)
+            checks = []
+        if row["kind"][0] == Kind.PREDICTION:
+            hold("a prediction is decided on once", decisions == 1, answers)
+
+    def _decision(self, made: Record, checks: list[Record]) -> list[Record]:
+        """The checks that still wait for their intent."""
+        refused = [check for check in checks if check[6] == Verdict.REFUSED]
+        if not refused:
+            return checks
+        self.seen[f"refused {Reason(made[5]).name}"] += 1
+        hold("a refusal is one rule's, and its reason", len(checks) == 1 and refused[0][5] == made[5], checks, made)
+        hold("a refusing rule is above its limit", refused[0][8] > refused[0][9], checks)
+        hold("a refused order has no id", refused[0][7] == 0, checks)
+        return []
+
+    def _risk(self, made: Record) -> None:
+        hold("risk states follow one another", made[7] == self.account.risk_state, made)
+        self.account.risk_state = made[8]
+        self.seen[f"risk {Reason(made[5]).name}"] += 1
+        if made[5] == Reason.OPERATOR_RESUME and made[8] == RiskState.NORMAL:
+            self.account.peak = max(1, self.account.equity)
+
+    def _intent(self, row: np.ndarray, made: Record, checks: list[Record]) -> None:
+        action, number, index, side = made[6] & 0xFF, made[7], made[4], made[3]
+        rules.verify(self.config[0], np.array([made], INTENT)[0])
+        hold("an intent is of now", made[0] == made[1] == self.account.now_ns, made)
+        self.seen[f"sent {Action(action).name} {Reason(made[5]).name}"] += 1
+        if action == Action.CANCEL:
+            hold("a cancel needs no approval", not checks, checks)
+            self._taken_back(made)
+            self.account.take_cancel(index, number)
+            return
+        self._approved(made, checks)
+        hold("a deadline is later than the decision", made[10] > made[1], made)
+        if row["kind"][0] == Kind.PREDICTION and made[5] in (Reason.ENTRY, Reason.EXIT):
+            self._signal(int(row["bar_ts"][0]), self.account.holdings[index], made)
+        if made[5] == Reason.QUOTE:
+            same = [other for other in self.account.holdings[index].live if other.side == side]
+            hold("a quote's side has no other order", not same, made, same)
+        fixed = int(self.config[0]["fixed_lots"])
+        if made[5] == Reason.ENTRY and fixed:
+            share = self.trading.risk.caution_multiplier_ppm if self.account.risk_state == CAUTION else PPM
+            hold("an entry is no larger than its size", made[9] <= fixed * share // PPM, made)
+        self.account.take_submit(Order(number, index, side, action, made[9], made[8], 0, made[10]))
+
+    def _approved(self, made: Record, checks: list[Record]) -> None:
+        hold("every rule was judged, in order", [item[5] for item in checks] == rules.REASONS.tolist(), made, checks)
+        order = (made[3], made[4], made[7], made[9], made[8])
+        for check in checks:
+            hold("an approved order passed every rule", check[6] != Verdict.REFUSED and check[8] <= check[9], check)
+            judged = (check[3], check[4], check[7], check[10], check[11])
+            hold("the rules judged this order", judged == order, check, made)
+
+    def _signal(self, bar_ts: int, holding: Holding, made: Record) -> None:
+        age = self.account.now_ns - bar_ts
+        hold("a signal is fresh", age <= self.trading.risk.prediction_ttl_ns, made, age)
+        hold("a signal is acted on once", bar_ts > holding.decided_ns, made, bar_ts)
+        holding.decided_ns = bar_ts
+
+    def _taken_back(self, made: Record) -> None:
+        order = self.account.orders.get(made[7])
+        if order is not None and self.account.risk_state == FLATTEN:
+            selling_out = order.action == Action.REDUCE and order.limit == 0
+            overdue = self.account.now_ns > order.deadline_ns
+            hold("nothing takes back what FLATTEN sells", not selling_out or overdue, made, order)
+
+    def compare(self, state: np.ndarray) -> None:
+        """The core's ``state``, shape (1,), against the model's, and the laws that hold between inputs."""
+        account, mine = self.account, state["account"][0].item()
+        hold("time is the latest seen", mine[0] == account.now_ns, mine, account.now_ns)
+        hold("cash is what fills moved", mine[1] == account.cash, mine, account.cash)
+        positions = state[0]["positions"]
+        for k, holding in enumerate(account.holdings):
+            units, mark2 = int(positions[k]["base_units"]), int(positions[k]["mark2"])
+            hold("positions are the sum of fills", units == holding.units, k, units, holding.units)
+            hold("valued at the last price", mark2 == holding.mark2, k, mark2, holding.mark2)
+            self._orders(state, k, holding)
+        values = [holding.value for holding in account.holdings]
+        hold("value and exposure", mine[2:5] == (sum(values), sum(map(abs, values)), account.equity), mine, values)
+        hold("the risk state", state["risk"]["state"][0] == account.risk_state, account.risk_state)
+        hold("the peak", state["risk"]["peak_equity"][0] == account.peak, account.peak)
+        self._tiers()
+
+    def _orders(self, state: np.ndarray, k: int, holding: Holding) -> None:
+        orders = state[0]["orders"][k]
+        live = int(orders["live"])
+        hold("as many live orders", live == len(holding.live), k, live, holding.live)
+        rows = orders["slots"][:SLOTS].tolist()
+        ended = [row for row in rows[live:] if row[0] > 0]  # as many as the core remembers
+        hold("an order has one slot", len({row[0] for row in ended}) == len(ended), k, ended)
+        old = [holding.orders[row[0]] for row in ended]
+        for row, order in zip(rows[:live] + ended, holding.live + old, strict=True):
+            known = (order.number, order.side, order.state, order.action, order.qty, order.filled, order.limit)
+            hold("an order is where its reports and fills put it", row[:7] == known, row, order)
+            hold("what its exposure is counted at", row[7:] == (order.price, order.deadline_ns), row, order)
+            if order.live and order.action == Action.OPEN and self.account.risk_state >= HALT:
+                hold("HALT cancels what opens", order.state == S.PENDING_CANCEL, order)
+        for side in Side.BUY, Side.SELL:
+            pending = rules.pending_lots(state[0], k, side)
+            hold("what may still fill is held", pending == holding.pending_lots(side), k, side, pending)
+
+    def _tiers(self) -> None:
+        risk, now, down = self.trading.risk, self.account.risk_state, self.account.drawdown_ppm
+        hold("the caution tier", down < risk.caution_drawdown_ppm or now >= CAUTION, down, now)
+        hold("the halt tier", down < risk.halt_drawdown_ppm or now >= HALT, down, now)
+        busy = [holding for holding in self.account.holdings if holding.live or not holding.is_flat]
+        hold("the flatten tier", down < risk.flatten_drawdown_ppm or now == FLATTEN or not busy, down, now)
+        if now == FLATTEN:
+            idle = [holding for holding in busy if not holding.live]
+            hold("FLATTEN sells what is held", not idle and bool(busy), idle)
