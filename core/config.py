@@ -24,6 +24,7 @@ from core.instruments import Instrument
 from core.layout import CONFIG, INSTRUMENTS_MAX, PRICE_TICKS_MAX, RATE_SLOTS, zeros
 from core.records import PPM
 from core.settings import Execution, Risk, Strategy, Trading, within
+from core.strategies import parameters
 from core.units import DIVISOR_MAX
 
 EQUITY_GROWTH_MAX: Final = 100
@@ -46,7 +47,6 @@ def build(trading: Trading, instruments: Sequence[Instrument]) -> np.ndarray:
     row = config[0]
     row["n_instruments"] = len(instruments)
     row["initial_cash"], row["equity_max"] = _cash(trading, instruments[0])
-    row["fixed_lots"] = trading.strategy.fixed_lots
     row["is_margin"] = int(trading.account.profile == "margin")
     row["decide_on_event"] = int(trading.execution.decision_clock == "event")
     for name in ("decision_interval_ns", "slippage_ppm", "participation_ppm", "order_ttl_ns"):
@@ -56,8 +56,9 @@ def build(trading: Trading, instruments: Sequence[Instrument]) -> np.ndarray:
     for name in Risk.__struct_fields__:
         if name != "whitelist":
             row[name] = getattr(trading.risk, name)
-    for market, instrument in zip(row["markets"], instruments, strict=False):
-        _fill_market(market, instrument, trading, int(row["equity_max"]))
+    assigned = parameters.assigned(trading, [instrument.symbol for instrument in instruments])
+    for market, instrument, strategy in zip(row["markets"], instruments, assigned, strict=False):
+        _fill_market(market, instrument, trading, strategy, int(row["equity_max"]))
     row["key"] = int.from_bytes(hashlib.sha256(config.tobytes()).digest()[:8], "little") >> 2
     return config
 
@@ -71,7 +72,7 @@ def check(trading: Trading) -> None:
         raise BadConfig(
             f"account.profile is {trading.account.profile!r}: there is 'spot' (long-only, no leverage) and 'margin'"
         )
-    _check_strategy(trading.strategy)
+    strategies.check(trading)
     _check_risk(trading.risk, LEVERAGE_MAX_PPM if trading.account.profile == "margin" else PPM)
     _check_execution(trading.execution)
 
@@ -101,7 +102,9 @@ def _decimal(key: str, text: str) -> Fraction:
         raise BadConfig(f"{key} is {text!r}: it must be a decimal string such as '100000'") from None
 
 
-def _fill_market(market: np.void, instrument: Instrument, trading: Trading, equity_max: int) -> None:
+def _fill_market(
+    market: np.void, instrument: Instrument, trading: Trading, strategy: Strategy, equity_max: int
+) -> None:
     market["instrument"] = record = instrument.record()
     unit_den = int(record["value_den"]) * int(record["lot_units"])
     if 2 * unit_den > DIVISOR_MAX:
@@ -121,13 +124,14 @@ def _fill_market(market: np.void, instrument: Instrument, trading: Trading, equi
     market["lots_max"] = BASE_UNITS_MAX // int(record["lot_units"])
     market["unit_den"] = unit_den
     params = market["params"]
-    for name in ("hold_horizons", "entry_margin_ppm", "exit_edge_ppm", "fast", "slow", "order_lots", "inventory_lots"):
-        params[name] = getattr(trading.strategy, name)
+    parameters.fill(params, strategy)
     market["fees"] = schedule = simulation.schedule(trading.execution, instrument)
     record = market["instrument"]  # what orders reserve for fees: the dearest tier, since volume may fall
     record["maker_fee_ppm"], record["taker_fee_ppm"] = max(schedule["maker_ppm"]), max(schedule["taker_ppm"])
     record["fee_in_received"] = int(schedule["asset"] == Charged.RECEIVED)
-    params["cost_ppm"] = 2 * (start_taker_ppm(schedule) + trading.execution.slippage_ppm)
+    params["slippage_ppm"] = trading.execution.slippage_ppm
+    params["taker_fee_ppm"], params["maker_fee_ppm"] = start_taker_ppm(schedule), record["maker_fee_ppm"]
+    params["cost_ppm"] = 2 * (params["taker_fee_ppm"] + params["slippage_ppm"])
 
 
 def _check_instruments(trading: Trading, instruments: Sequence[Instrument]) -> None:
@@ -150,20 +154,6 @@ def _check_instruments(trading: Trading, instruments: Sequence[Instrument]) -> N
     unknown = [symbol for symbol in trading.risk.whitelist if symbol not in symbols]
     if unknown:
         raise BadConfig(f"risk.whitelist names {', '.join(unknown)}; the tape has {', '.join(symbols)}")
-
-
-def _check_strategy(strategy: Strategy) -> None:
-    if strategy.kind not in strategies.names():
-        raise BadConfig(f"strategy.kind is {strategy.kind!r}; there is {', '.join(strategies.names())}")
-    within("strategy.hold_horizons", strategy.hold_horizons, 1, 10_000)
-    within("strategy.entry_margin_ppm", strategy.entry_margin_ppm, 0, 1000 * PPM)
-    within("strategy.exit_edge_ppm", strategy.exit_edge_ppm, -PPM, PPM)
-    within("strategy.fixed_lots", strategy.fixed_lots, 0, BASE_UNITS_MAX)
-    within("strategy.order_lots", strategy.order_lots, 1, BASE_UNITS_MAX)
-    within("strategy.inventory_lots", strategy.inventory_lots, 0, BASE_UNITS_MAX)
-    within("strategy.fast", strategy.fast, 1, strategies.SMA_WINDOW_MAX)
-    within("strategy.slow", strategy.slow, 1, strategies.SMA_WINDOW_MAX)
-    _below("strategy.fast", strategy.fast, "strategy.slow", strategy.slow)
 
 
 def _check_execution(execution: Execution) -> None:

@@ -23,7 +23,7 @@ from core.jit import compiled, kernel, readable, writable
 from core.layout import BOOK, CONFIG, OUTBOX, OUTBOX_SLOTS, STATE, VENUE, zeros
 from core.outbox import flush
 from core.records import BAR, FILL, INTENT, MARK, ORDER, PREDICTION, RECORD, Kind
-from core.strategies import Compiled, function_at
+from core.strategies.compiled import HANDLE, Compiled
 
 IS_BAR: Final = int(Kind.BAR)
 IS_PREDICTION: Final = int(Kind.PREDICTION)
@@ -56,6 +56,8 @@ def new_state(config: np.ndarray) -> np.ndarray:
     account = state[0]["account"]
     account["cash"] = account["equity"] = config[0]["initial_cash"]
     account["next_order_id"] = 1
+    for position, market in zip(state[0]["positions"], config[0]["markets"], strict=True):
+        position["proposal"]["cost"] = market["params"]["cost_ppm"]  # what a strategy that states none reckons with
     risk.start(config[0], state[0])
     return state
 
@@ -140,7 +142,7 @@ def run(
 def session(
     config: np.ndarray, bars: np.ndarray, predictions: np.ndarray, rows: np.ndarray, strategy: Compiled
 ) -> Session:
-    """A whole session from a flat account. ``strategy`` is ``core.strategies.get(name)``.
+    """A whole session from a flat account. ``strategy``: ``core.strategies.of`` or ``get``.
 
     Raises BadInput if ``rows`` is not ascending or names rows that do not exist.
     """
@@ -176,10 +178,9 @@ def _run(
     outbox: np.ndarray,
     out: np.ndarray,
     marks: np.ndarray,
-    handle: Any,
+    handles: Any,
 ) -> tuple[int, int, int, int]:
-    strategy = function_at(handle)
-    config_row, state_row, venue_row = config[0], state[0], venue[0]
+    config_row, state_row, venue_row, handle = config[0], state[0], venue[0], handles[0]
     box = outbox[0]
     box["count"] = 0  # whatever an earlier call left when it raised
     orders, fills, intents = out.view(ORDER), out.view(FILL), out.view(INTENT)
@@ -198,11 +199,11 @@ def _run(
         simulator.on_bar(config_row, venue_row, box, bar)
         if box["count"] > 0:
             n_out = _report(config_row, state_row, box, out, orders, fills, n_out)
-        step.on_bar(config_row, state_row, box, bar, strategy)
+        step.on_bar(config_row, state_row, box, bar, handle)
         if box["count"] > 0:
             n_out = _deliver(config_row, venue_row, box, out, intents, n_out)
         while arrived < last:
-            step.on_prediction(config_row, state_row, box, predictions[arrived], strategy)
+            step.on_prediction(config_row, state_row, box, predictions[arrived], handle)
             n_out = _deliver(config_row, venue_row, box, out, intents, n_out)
             arrived += 1
         if marked:
@@ -219,10 +220,9 @@ def _on_record(
     record: np.ndarray,
     outbox: np.ndarray,
     out: np.ndarray,
-    handle: Any,
+    handles: Any,
 ) -> int:
-    strategy = function_at(handle)
-    config_row, state_row, venue_row = config[0], state[0], venue[0]
+    config_row, state_row, venue_row, handle = config[0], state[0], venue[0], handles[0]
     box = outbox[0]
     box["count"] = 0  # whatever an earlier call left when it raised
     orders, fills, intents = out.view(ORDER), out.view(FILL), out.view(INTENT)
@@ -232,9 +232,9 @@ def _on_record(
         step.check_bar(config_row, state_row, bar)
         simulator.on_bar(config_row, venue_row, box, bar)
         n_out = _report(config_row, state_row, box, out, orders, fills, n_out)
-        step.on_bar(config_row, state_row, box, bar, strategy)
+        step.on_bar(config_row, state_row, box, bar, handle)
     elif kind == IS_PREDICTION:
-        step.on_prediction(config_row, state_row, box, as_prediction(record[0]), strategy)
+        step.on_prediction(config_row, state_row, box, as_prediction(record[0]), handle)
     elif kind == IS_COMMAND:
         step.on_command(config_row, state_row, box, as_command(record[0]))
     else:
@@ -249,29 +249,28 @@ def _on_core_record(
     record: np.ndarray,
     outbox: np.ndarray,
     out: np.ndarray,
-    handle: Any,
+    handles: Any,
 ) -> int:
     box = outbox[0]
     box["count"] = 0  # whatever an earlier call left when it raised
-    core_input(config[0], state[0], books, record[0], box, function_at(handle))
+    core_input(config[0], state[0], books, record[0], box, handles[0])
     return flush(box, out, 0)
 
 
 @kernel
-def core_input(
-    config: np.void, state: np.void, books: np.ndarray, record: np.void, box: np.void, strategy: Any
-) -> None:
+def core_input(config: np.void, state: np.void, books: np.ndarray, record: np.void, box: np.void, handles: Any) -> None:
     """Feed one input of any kind, dtype RECORD, to the core; what it makes is in ``box``.
 
-    ``books``: (instruments,) BOOK, or (0,) where no book is traded. Raises BadInput for a record that cannot be used.
+    ``books``: (instruments,) BOOK, or (0,) where no book is traded; ``handles``: the record of ``Compiled.handle``.
+    Raises BadInput for a record that cannot be used.
     """
     kind = record["kind"]
     if kind == IS_BAR:
         bar = as_bar(record)
         step.check_bar(config, state, bar)
-        step.on_bar(config, state, box, bar, strategy)
+        step.on_bar(config, state, box, bar, handles)
     elif kind == IS_PREDICTION:
-        step.on_prediction(config, state, box, as_prediction(record), strategy)
+        step.on_prediction(config, state, box, as_prediction(record), handles)
     elif kind == IS_ORDER:
         step.on_order(config, state, box, as_order(record))
     elif kind == IS_FILL:
@@ -279,18 +278,18 @@ def core_input(
     elif kind == IS_COMMAND:
         step.on_command(config, state, box, as_command(record))
     elif kind == IS_TIMER:
-        step.on_timer(config, state, box, record["ts_known"], strategy)
+        step.on_timer(config, state, box, record["ts_known"], handles)
     elif kind in (IS_LEVEL, IS_TRADE, IS_CLEAR):
         if record["instrument"] >= len(books):
             raise BadInput("a book record's instrument index is not one of this account's books")
-        market_input(config, state, books[record["instrument"]], record, box)
+        market_input(config, state, books[record["instrument"]], record, box, handles)
     else:
         raise BadInput("the core takes inputs only: a record of kind below 32 that its version knows")
 
 
 @kernel
-def market_input(config: np.void, state: np.void, book: np.void, record: np.void, box: np.void) -> None:
-    """Feed one LEVEL, TRADE or CLEAR, dtype RECORD, of ``book`` to the core."""
+def market_input(config: np.void, state: np.void, book: np.void, record: np.void, box: np.void, handles: Any) -> None:
+    """Feed a row of a tape of books, dtype RECORD, to the core: LEVEL, TRADE or CLEAR of ``book``, or PREDICTION."""
     kind = record["kind"]
     if kind == IS_LEVEL:
         step.on_level(config, state, box, book, as_level(record))
@@ -298,8 +297,10 @@ def market_input(config: np.void, state: np.void, book: np.void, record: np.void
         step.on_trade(config, state, box, book, as_trade(record))
     elif kind == IS_CLEAR:
         step.on_clear(config, state, box, book, as_clear(record))
+    elif kind == IS_PREDICTION:
+        step.on_prediction(config, state, box, as_prediction(record), handles)
     else:
-        raise BadInput("a tape of books holds LEVEL, CLEAR and TRADE records only")
+        raise BadInput("a tape of books holds LEVEL, CLEAR, TRADE and PREDICTION records only")
 
 
 @kernel
@@ -362,7 +363,7 @@ _SIGNATURES: Final = {
         writable(OUTBOX),
         writable(RECORD),
         writable(MARK),
-        types.int64,
+        HANDLE,
     ),
     _on_record: (
         readable(CONFIG),
@@ -371,7 +372,7 @@ _SIGNATURES: Final = {
         readable(RECORD),
         writable(OUTBOX),
         writable(RECORD),
-        types.int64,
+        HANDLE,
     ),
     _on_core_record: (
         readable(CONFIG),
@@ -380,7 +381,7 @@ _SIGNATURES: Final = {
         readable(RECORD),
         writable(OUTBOX),
         writable(RECORD),
-        types.int64,
+        HANDLE,
     ),
 }
 

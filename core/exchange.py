@@ -4,7 +4,8 @@ It sees a tape's records at ``ts_event``, before we do, and our requests after t
 back for the response latency. Requests and reports never overtake one another. A resting order waits behind what was
 shown at its price when it arrived; trades at that price shorten the queue and it is never longer than what is shown
 (risk-averse). It fills whole at its own price when the queue is used up, when a trade goes through its price, or when
-the other side's best reaches it. ``docs/simulation.md`` has the rules with their reasons.
+the other side's best reaches it. A stop executes at market when the best price that it would get has come to it.
+``docs/simulation.md`` has the rules with their reasons.
 """
 
 from typing import Final
@@ -16,7 +17,7 @@ from core import chance, fees, impact, latency, queue, rules, simulation, units
 from core.errors import BrokenInvariant
 from core.jit import kernel
 from core.layout import ORDERS_MAX, REQUEST_SLOTS, RESPONSE_SLOTS
-from core.records import ACTION_MASK, Action, Kind, MarketStatus, OrderFlag, OrderState, Reason, Side
+from core.records import ACTION_MASK, Action, Kind, MarketFlag, MarketStatus, OrderFlag, OrderState, Reason, Side
 from core.units import DOWN, UP, as_int
 
 NEVER: Final = 2**62  # ns: later than any record
@@ -25,6 +26,10 @@ OPEN: Final = int(Action.OPEN)
 CANCEL: Final = int(Action.CANCEL)
 POST_ONLY: Final = int(OrderFlag.POST_ONLY)
 IMMEDIATE: Final = int(OrderFlag.IMMEDIATE)
+STOP: Final = int(OrderFlag.STOP)
+LAST: Final = int(MarketFlag.LAST)
+AT_ONCE: Final = -1  # a stop that is reached whatever the price
+OUT_OF_REACH: Final = (NEVER, 0, NEVER)  # by side: a resting order's price that no market comes to
 ORDER: Final = int(Kind.ORDER)
 FILL: Final = int(Kind.FILL)
 NEW: Final = int(OrderState.NEW)
@@ -32,6 +37,7 @@ CANCELED: Final = int(OrderState.CANCELED)
 EXPIRED_STATE: Final = int(OrderState.EXPIRED)
 NONE_STATE: Final = int(OrderState.NONE)
 REJECTED: Final = int(OrderState.REJECTED)
+PARTIAL_STATE: Final = int(OrderState.PARTIAL)
 TRADING: Final = int(MarketStatus.TRADING)
 AUCTION: Final = int(MarketStatus.AUCTION)
 RISK_AVERSE: Final = int(queue.Queue.RISK_AVERSE)
@@ -49,6 +55,7 @@ FILTER_NOTIONAL: Final = int(Reason.FILTER_NOTIONAL)
 WOULD_CROSS: Final = int(Reason.WOULD_CROSS)
 LATE_CANCEL: Final = int(Reason.LATE_CANCEL)
 CANCEL_STALE: Final = int(Reason.CANCEL_STALE)
+STOP_LOSS: Final = int(Reason.STOP_LOSS)
 
 
 @kernel
@@ -85,7 +92,7 @@ def take_request(config: np.void, exchange: np.void, book: np.void, request: np.
     """The first request has arrived; ``book`` is its instrument's at the exchange. Frees its slot."""
     matching = exchange["matching"][request["instrument"]]
     if request["flags"] & ACTION_MASK == CANCEL:
-        _cancel(config, exchange, matching, request)
+        _cancel(config, exchange, matching, book, request)
     else:
         _enter(config, exchange, matching, book, request)
     head = exchange["request_head"] + 1
@@ -95,15 +102,53 @@ def take_request(config: np.void, exchange: np.void, book: np.void, request: np.
 
 
 @kernel
-def _cancel(config: np.void, exchange: np.void, matching: np.void, request: np.void) -> None:
+def _cancel(config: np.void, exchange: np.void, matching: np.void, book: np.void, request: np.void) -> None:
+    """A cancel, or the instruction to execute at market from a price on; too late for an order that has ended."""
     for k in range(matching["count"]):
         order = matching["orders"][k]
-        if order["order_id"] == request["order_id"]:
-            left = order["qty"] - order["filled"]
-            _report(config, exchange, request, CANCELED, CANCEL_STALE, order["filled"], left)
-            _remove(matching, k)
+        if order["order_id"] != request["order_id"]:
+            continue
+        if request["flags"] & STOP != 0:
+            matching["stops"] += int(order["stop"] == 0)
+            order["stop"] = request["price"] if request["price"] > 0 else AT_ONCE
+            _stop(config, exchange, matching, book, as_int(request["instrument"]), request["arrival_ns"])
             return
+        left = order["qty"] - order["filled"]
+        _report(config, exchange, request, CANCELED, CANCEL_STALE, order["filled"], left)
+        _remove(matching, k)
+        return
     _report(config, exchange, request, NONE_STATE, LATE_CANCEL, 0, 0)
+
+
+@kernel
+def _stop(config: np.void, exchange: np.void, matching: np.void, book: np.void, index: int, ts_event: int) -> None:
+    """Execute at market what is left of every order whose stop the other side's best has reached, oldest first.
+
+    The best price, not the last trade, since that is what the order will get. What the book cannot fill expires.
+    """
+    k = 0
+    while k < matching["count"] and matching["stops"] > 0 and matching["status"] <= TRADING:
+        order, is_buy = matching["orders"][k], matching["orders"][k]["side"] == BUY
+        best, stop = book["ask"] if is_buy else book["bid"], order["stop"]
+        is_due = stop == AT_ONCE or (stop > 0 and best > 0 and (best >= stop if is_buy else best <= stop))
+        if not is_due:
+            k += 1
+            continue
+        request = exchange["triggered"]
+        request["arrival_ns"] = ts_event
+        request["order_id"] = order["order_id"]
+        request["instrument"] = index
+        request["side"] = order["side"]
+        request["qty"] = order["qty"] - order["filled"]
+        filled = order["filled"]
+        _remove(matching, k)
+        state = NEW if filled == 0 else PARTIAL_STATE
+        reason = NONE if stop == AT_ONCE else STOP_LOSS
+        _report(config, exchange, request, state, reason, filled, request["qty"])
+        taken = _take(config, exchange, matching, book, request)
+        if taken < request["qty"]:
+            left = request["qty"] - taken
+            _report(config, exchange, request, EXPIRED_STATE, NO_VOLUME, filled + taken, left)
 
 
 @kernel
@@ -116,7 +161,8 @@ def _enter(config: np.void, exchange: np.void, matching: np.void, book: np.void,
         return
     is_buy, price = request["side"] == BUY, request["price"]
     best = book["ask"] if is_buy else book["bid"]
-    crosses = best > 0 and (price == 0 or (best <= price if is_buy else best >= price))
+    is_stop = request["flags"] & STOP != 0
+    crosses = not is_stop and best > 0 and (price == 0 or (best <= price if is_buy else best >= price))
     if crosses and request["flags"] & POST_ONLY != 0:
         _report(config, exchange, request, EXPIRED_STATE, WOULD_CROSS, 0, request["qty"])
         return
@@ -138,8 +184,14 @@ def _enter(config: np.void, exchange: np.void, matching: np.void, book: np.void,
     order["qty"] = request["qty"]
     order["filled"] = filled
     order["deadline_ns"] = request["deadline_ns"]
-    queue.on_new(order, books.qty_at(book, is_buy, price))
+    order["stop"] = 0
     matching["count"] = count + 1
+    if is_stop:  # a stop alone is an order whose limit is out of reach
+        order["stop"], order["price"] = price, OUT_OF_REACH[request["side"]]
+        matching["stops"] += 1
+        _stop(config, exchange, matching, book, index, request["arrival_ns"])
+    else:
+        queue.on_new(order, books.qty_at(book, is_buy, price))
 
 
 @kernel
@@ -208,6 +260,14 @@ def on_level(config: np.void, exchange: np.void, book: np.void, level: np.void) 
             queue.on_depth(model, order, before, qty)
     if (is_bid and book["bid"] > bid) or (not is_bid and book["ask"] > 0 and (ask == 0 or book["ask"] < ask)):
         _reach(config, exchange, matching, book, index, level["ts_event"])
+    if matching["stops"] > 0 and level["flags"] & LAST != 0:
+        _stop(config, exchange, matching, book, index, level["ts_event"])
+
+
+@kernel
+def on_whole(config: np.void, exchange: np.void, book: np.void, index: int, ts_event: int) -> None:
+    """The book is whole again after something else than a LEVEL. Within a message its best price means nothing."""
+    _stop(config, exchange, exchange["matching"][index], book, index, ts_event)
 
 
 @kernel
@@ -216,6 +276,7 @@ def on_status(config: np.void, exchange: np.void, book: np.void, status: np.void
     index = as_int(status["instrument"])
     matching = exchange["matching"][index]
     matching["status"] = status["status"]
+    _stop(config, exchange, matching, book, index, status["ts_event"])
     _reach(config, exchange, matching, book, index, status["ts_event"])
 
 
@@ -273,6 +334,7 @@ def _fill_resting(
 @kernel
 def _remove(matching: np.void, k: int) -> None:
     count = matching["count"] - 1
+    matching["stops"] -= int(matching["orders"][k]["stop"] != 0)
     for i in range(k, count):
         matching["orders"][i] = matching["orders"][i + 1]
     matching["count"] = count

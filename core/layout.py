@@ -29,7 +29,7 @@ PRICE_TICKS_MAX: Final = 2**42  # so that price x window x window of a moving av
 BOOK_TICKS: Final = 2**16  # prices of a book around its touch that are one array look-up away
 FAR_LEVELS: Final = 2**14  # levels beyond them a book can hold
 FAR_SLOTS: Final = 4 * FAR_LEVELS
-REQUEST_SLOTS: Final = 256  # requests on their way to the simulated exchange
+REQUEST_SLOTS: Final = 512  # requests on their way to the simulated exchange
 RESPONSE_SLOTS: Final = 4096  # reports on their way back
 
 
@@ -58,8 +58,24 @@ PARAMS: Final = np.dtype(
         "fast",
         "slow",
         "cost_ppm",  # of a round trip in this instrument: 2 x (taker fee + slippage)
+        "slippage_ppm",
+        "taker_fee_ppm",
+        "maker_fee_ppm",
+        "adverse_milliticks",  # expected move against us after a fill
+        "sigma_share_ppm",  # k of max(spread, k sigma)
+        "entry",  # the way in: ``core.strategies.wants``
+        "chase_ttl_ns",
+        "sizing",  # ``core.strategies.parameters.SIZINGS``
+        "fixed_lots",  # above 0: the size
+        "edge_scale_ppm",  # of equity, bought at an edge of one sigma
+        "take_profit_ticks",  # distances from the price of the decision; 0: not by this
+        "take_profit_sigma_ppm",
+        "stop_loss_ticks",
+        "stop_loss_sigma_ppm",
+        "reward_risk_ppm",  # the take-profit as a multiple of the stop's distance
         "order_lots",  # of one resting order of a two-sided strategy
         "inventory_lots",  # most lots it may hold on either side
+        "inventory_skew_milliticks",  # by which its quotes move against each lot held
     )
 )
 MEMORY: Final = np.dtype([("words", "<i8", (MEMORY_WORDS,))])
@@ -94,7 +110,6 @@ CONFIG: Final = np.dtype(
             "slippage_ppm",
             "participation_ppm",
             "order_ttl_ns",
-            "fixed_lots",
             "sigma_target_ppm",
             "asset_cap_ppm",
             "total_cap_ppm",
@@ -146,8 +161,31 @@ VIEW: Final = _lines(
         ),
     ]
 )
-# What a two-sided strategy wants at work: 0 lots means none.
-QUOTES: Final = np.dtype(_ints("bid_price", "bid_lots", "ask_price", "ask_lots"))
+# What a strategy says beside its want. What it does not fill in stays as it was, at first 0.
+PROPOSAL: Final = np.dtype(
+    _ints(
+        "bid_price",  # with QUOTE: the orders it wants at work; 0 lots: none
+        "bid_lots",
+        "ask_price",
+        "ask_lots",
+        "edge",  # what it reckons to earn, as DECISION records it: ppm, or thousandths of a tick if ...
+        "cost",  # what trading on it costs, in the same unit
+        "in_milliticks",  # ... this is 1
+        "entry",  # the way in; 0: as the settings say
+        "take_profit_ticks",  # distances from the price of the decision; 0: as the settings say
+        "stop_loss_ticks",
+    )
+)
+# What is under way to one goal: an entry that rests and follows the market.
+CHASE: Final = np.dtype(
+    _ints(
+        "side",  # 0: none
+        "goal",  # whole lots held when it is done, short negative
+        "limit",  # ticks of its latest order
+        "until_ns",
+    )
+)
+HANDLES: Final = np.dtype([("addresses", "<i8", (INSTRUMENTS_MAX,))])  # of the strategy of each instrument
 
 POSITION: Final = _lines(
     [
@@ -162,9 +200,14 @@ POSITION: Final = _lines(
             "previous_close",  # ticks; 0 before the second bar
             "decided_ts",  # latest bar_ts a decision was made for: the key of idempotence
             "exit_ns",  # when the position last became flat; 0: never
-            "refused",  # the last refusal of a quote per side, so that a standing one is recorded once
+            "refused",  # the last refusal of a quote per side and of a bracket, so that one that stands is said once
+            "take_profit",  # ticks: where the position is to be left; 0: not by a price
+            "stop_loss",
+            "entered",  # side of the entry those two are for
+            "managed",  # 1: a chase or such prices are to be looked after
         ),
-        ("quotes", QUOTES),
+        ("proposal", PROPOSAL),
+        ("chase", CHASE),
         ("memory", MEMORY),
     ]
 )
@@ -180,6 +223,8 @@ ORDER_SLOT: Final = np.dtype(
         "limit",  # ticks; 0: a market order
         "price",  # ticks at approval: what the reserved cash and exposure are counted at
         "deadline_ns",
+        "reason",  # of its INTENT: what it is for
+        "stop",  # ticks at which what is left of it executes at market; 0: nowhere
     )
 )
 # The live ones first, oldest first; then the one that ended last and some before it. The last slot is scratch.
@@ -248,21 +293,33 @@ BOOK: Final = _lines(
 
 WORKING: Final = np.dtype(
     _ints(
-        "order_id",  # 0: none
+        "order_id",
         "side",
         "qty",
         "filled",
+        "limit",  # ticks; 0: a market order
+        "stop",  # ticks at which it becomes one; 0: nowhere
+        "flags",
         "arrival_ns",
         "deadline_ns",
         "cancel_ns",  # when a cancel request arrives; 0: none
         "acknowledged",
         "late",  # 1: an entry whose decision took too long
-        "last_close_ns",  # ts_event of the instrument's previous bar
-        "last_known_ns",  # and its ts_known
-        "shift_ppm",  # by how much our own taking has moved prices for us
     )
 )
-VENUE: Final = np.dtype([*_ints("next_exec_id"), ("turnover", TURNOVER), ("working", WORKING, (INSTRUMENTS_MAX,))])
+# The orders at work on one instrument, oldest first.
+BAR_VENUE: Final = np.dtype(
+    [
+        *_ints(
+            "count",
+            "last_close_ns",  # ts_event of the instrument's previous bar
+            "last_known_ns",  # and its ts_known
+            "shift_ppm",  # by how much our own taking has moved prices for us
+        ),
+        ("orders", WORKING, (ORDERS_MAX,)),
+    ]
+)
+VENUE: Final = np.dtype([*_ints("next_exec_id"), ("turnover", TURNOVER), ("working", BAR_VENUE, (INSTRUMENTS_MAX,))])
 
 RESTING: Final = np.dtype(
     _ints(
@@ -274,6 +331,7 @@ RESTING: Final = np.dtype(
         "ahead",  # queued before us at our price, 2**-20 lots; below 0: traded beyond us
         "traded",  # lots at our price since what is shown there last changed
         "deadline_ns",
+        "stop",  # ticks at which what is left executes at market; 0: nowhere
     )
 )
 MATCHING: Final = np.dtype(
@@ -282,6 +340,7 @@ MATCHING: Final = np.dtype(
             "count",
             "status",  # MarketStatus; 0: trading
             "shift_ppm",  # by how much our own taking has moved prices for us
+            "stops",  # how many of the orders have a stop
         ),
         ("orders", RESTING, (ORDERS_MAX,)),  # oldest first
     ]
@@ -315,6 +374,7 @@ EXCHANGE: Final = _lines(
             "feed_ns",  # ts_known - ts_event of the latest record of the tape
         ),
         ("turnover", TURNOVER),
+        ("triggered", REQUEST),  # scratch: an order whose stop was reached, as if it had just arrived
         ("matching", MATCHING, (INSTRUMENTS_MAX,)),
         ("requests", REQUEST, (REQUEST_SLOTS,)),
     ]

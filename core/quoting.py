@@ -24,10 +24,10 @@ REQUOTE: Final = int(Reason.REQUOTE)
 
 @kernel
 def apply(config: np.void, state: np.void, box: np.void, index: int) -> None:
-    """Cancel and send what ``positions[index]["quotes"]`` asks for."""
-    quotes = state["positions"][index]["quotes"]
-    _side(config, state, box, index, BUY, quotes["bid_price"], quotes["bid_lots"])
-    _side(config, state, box, index, SELL, quotes["ask_price"], quotes["ask_lots"])
+    """Cancel and send what ``positions[index]["proposal"]`` asks for."""
+    proposal = state["positions"][index]["proposal"]
+    _side(config, state, box, index, BUY, proposal["bid_price"], proposal["bid_lots"])
+    _side(config, state, box, index, SELL, proposal["ask_price"], proposal["ask_lots"])
 
 
 @kernel
@@ -51,7 +51,7 @@ def _side(config: np.void, state: np.void, box: np.void, index: int, side: int, 
     elif (position["refused"] >> shift) & 0xFFFF == refused:
         box["count"] -= 1  # the CHECK of a refusal that stands is recorded once
     else:
-        sending.decision(config, state, box, index, 0, refused, state["account"]["now_ns"], lots, 0, 0)
+        sending.decision(config, state, box, index, 0, 0, refused, state["account"]["now_ns"], lots, 0)
     position["refused"] = (position["refused"] & ~(0xFFFF << shift)) | (refused << shift)
 
 

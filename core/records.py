@@ -52,8 +52,9 @@ PREDICTION: Final = _dtype(
     "sigma_ppm",  # standard deviation of the return over the label horizon
     "bar_ts",  # ts_event of the bar it was made from: the key of idempotence
 )
-DECISION: Final = _dtype("bar_ts", "target_lots", "size_lots", "edge_ppm", "cost_ppm")  # reason: why it did not trade
-INTENT: Final = _dtype("order_id", "price", "qty", "deadline_ns", "token")  # submit or cancel; price 0: market
+# reason: why it did not trade; edge and cost: ppm, or thousandths of a tick (DecisionFlag)
+DECISION: Final = _dtype("bar_ts", "target_lots", "size_lots", "edge", "cost")
+INTENT: Final = _dtype("order_id", "price", "qty", "deadline_ns", "token")  # submit or cancel; price 0: at market
 ORDER: Final = _dtype("order_id", "state", "filled", "remaining", "exec_id")  # acknowledgement, reject, end of an order
 FILL: Final = _dtype("order_id", "price", "qty", "fee", "exec_id")  # fee in units of the asset named by flags
 RISK: Final = _dtype("state_from", "state_to", "metric", "value", "limit")  # risk_breach and state changes
@@ -141,6 +142,16 @@ class OrderFlag(IntEnum):
 
     POST_ONLY = 0x100  # expires instead of taking
     IMMEDIATE = 0x200  # what does not fill at once is cancelled
+    # With REDUCE: rests until the market is at ``price`` or beyond, then executes at market. With CANCEL: not cancelled
+    # now; from now on what is left of the order does so. At price 0 it does so at once. So a take-profit with a stop is
+    # one order, of which no more than its quantity can ever fill.
+    STOP = 0x400
+
+
+class DecisionFlag(IntEnum):
+    """Bits of DECISION.flags beside the action."""
+
+    MILLITICKS = 0x100  # edge and cost are thousandths of a tick, not ppm
 
 
 class MarketFlag(IntEnum):
@@ -250,6 +261,7 @@ class Reason(IntEnum):
     SIZE_ZERO = 7
     SIGMA_MISSING = 8
     DUST = 9
+    ALREADY_SHORT = 10
     # the nine steps (requirements RISK-18), in order
     NOT_WHITELISTED = 20
     STALE = 21

@@ -9,7 +9,6 @@ come next, to the last one, unless it was an ORDER or a FILL; those may also wai
 from typing import Any, Final
 
 import numpy as np
-from numba.core import types
 
 from core import engine
 from core.errors import BadInput
@@ -17,7 +16,7 @@ from core.jit import compiled, kernel, readable, writable
 from core.layout import BOOK, CONFIG, OUTBOX, OUTBOX_SLOTS, STATE
 from core.outbox import flush
 from core.records import RECORD, Kind
-from core.strategies import Compiled, function_at
+from core.strategies.compiled import HANDLE, Compiled
 
 PLACE: Final = np.dtype(
     [
@@ -75,11 +74,10 @@ def _advance(
     records: np.ndarray,
     place: np.ndarray,
     due: np.ndarray,
-    handle: Any,
+    handles: Any,
 ) -> int:
-    strategy = function_at(handle)
     outbox = np.zeros(1, OUTBOX)
-    config_row, state_row, at, box = config[0], state[0], place[0], outbox[0]
+    config_row, state_row, at, box, handle = config[0], state[0], place[0], outbox[0], handles[0]
     head, count, reported, fault = at["head"], at["count"], at["reported"], NONE
     row = 0
     while row < len(records):
@@ -103,7 +101,7 @@ def _advance(
             at["row"], at["head"], at["count"], at["reported"] = row, head, count, reported
             if count + OUTBOX_SLOTS > len(due):
                 raise BadInput("more reports without their input than a session can make")
-            engine.core_input(config_row, state_row, books, record, box, strategy)
+            engine.core_input(config_row, state_row, books, record, box, handle)
             if box["count"] > 0:
                 count = flush(box, due, count)
             reported = 1 if kind in (IS_ORDER, IS_FILL) else 0
@@ -138,5 +136,5 @@ _SIGNATURE: Final = (
     readable(RECORD),
     writable(PLACE),
     writable(RECORD),
-    types.int64,
+    HANDLE,
 )

@@ -113,7 +113,10 @@ class Execution(Section, frozen=True, kw_only=True):
 
 
 class Strategy(Section, frozen=True, kw_only=True):
-    """Which plug-in strategy decides, and its thresholds. ``kind`` is a name in ``core.strategies``."""
+    """Which plug-in strategy decides, and its thresholds. ``kind`` is a name in ``core.strategies``.
+
+    ``docs/strategies.md`` says which settings each of them reads.
+    """
 
     kind: str = "edge"
     hold_horizons: int = 4  # expected holding time in label horizons: the entry edge is earned that often
@@ -121,9 +124,27 @@ class Strategy(Section, frozen=True, kw_only=True):
     exit_edge_ppm: int = 0  # leave when the expected return of one horizon falls to this
     fast: int = 20  # sma: bars
     slow: int = 100  # sma: bars
-    fixed_lots: int = 0  # above 0: size in lots instead of by volatility
+    sizing: str = "volatility"  # "volatility": risk.sigma_target_ppm / sigma; "edge": edge_scale_ppm x edge / sigma
+    edge_scale_ppm: int = 100_000  # of equity, bought at an edge of one sigma
+    fixed_lots: int = 0  # above 0: size in lots instead
+    entry: str = "market"  # "market", "cross", "post" (and follow the market) or "best" (of the two, edge_ticks)
+    chase_ttl_ns: int = 10_000_000_000  # post: how long an entry follows the market
+    sigma_share_ppm: int = 500_000  # edge_ticks: k, a forecast counts in max(spread, k sigma)
+    adverse_milliticks: int = 0  # edge_ticks: expected move against us after a fill, thousandths of a tick
+    take_profit_ticks: int = 0  # leave at this distance from the price of the decision; 0: not by this
+    take_profit_sigma_ppm: int = 0  # the same as a multiple of sigma
+    stop_loss_ticks: int = 0
+    stop_loss_sigma_ppm: int = 0
+    reward_risk_ppm: int = 0  # the take-profit's distance as a multiple of the stop's
     order_lots: int = 1  # two-sided quotes: of one order
     inventory_lots: int = 10  # two-sided quotes: most held on either side
+    inventory_skew_milliticks: int = 0  # two-sided quotes: by which both move against each lot held
+
+
+class Assigned(Strategy, frozen=True, kw_only=True):
+    """One of several strategies of an account, and what it trades."""
+
+    symbols: tuple[str, ...]
 
 
 class Risk(Section, frozen=True, kw_only=True):
@@ -154,6 +175,7 @@ class Trading(Section, frozen=True, kw_only=True):
     account: Account = Account()
     execution: Execution = Execution()
     strategy: Strategy = Strategy()
+    strategies: tuple[Assigned, ...] = ()  # several, instead of ``strategy``: each instrument belongs to one
     risk: Risk = Risk()
 
 

@@ -12,16 +12,16 @@ from typing import Any, Final
 import numpy as np
 
 from core import book as books
-from core import decide, orders, portfolio, quoting, risk, rules, sending
+from core import bracket, chase, decide, orders, portfolio, quoting, risk, rules, sending
 from core.errors import BadInput, BrokenInvariant
 from core.jit import inlined, kernel
 from core.records import PPM, Action, MarketFlag, OrderState, PredictionFlag, Reason, RiskState, Side
-from core.strategies import NO_OPINION, ON_BAR, ON_PREDICTION, ON_TIMER, QUOTE
+from core.strategies.compiled import function_at
+from core.strategies.wants import NO_OPINION, ON_BAR, ON_PREDICTION, ON_TIMER, QUOTE
 from core.units import as_int
 
 OPEN: Final = int(Action.OPEN)
 REDUCE: Final = int(Action.REDUCE)
-CANCEL: Final = int(Action.CANCEL)
 BUY: Final = int(Side.BUY)
 SELL: Final = int(Side.SELL)
 HALT: Final = int(RiskState.HALT)
@@ -33,6 +33,7 @@ WARMUP: Final = int(Reason.WARMUP)
 FLATTEN: Final = int(Reason.FLATTEN)
 CANCEL_STALE: Final = int(Reason.CANCEL_STALE)
 LATE_CANCEL: Final = int(Reason.LATE_CANCEL)
+STOP_LOSS: Final = int(Reason.STOP_LOSS)
 IS_WARMUP: Final = int(PredictionFlag.WARMUP)
 LAST: Final = int(MarketFlag.LAST)
 RATE_MAX_PPM: Final = 100 * PPM  # a predicted return or deviation beyond 100-fold is not a prediction
@@ -67,7 +68,7 @@ def check_prediction(config: np.void, prediction: np.void) -> None:
 
 
 @inlined
-def on_bar(config: np.void, state: np.void, box: np.void, bar: np.void, strategy: Any) -> None:
+def on_bar(config: np.void, state: np.void, box: np.void, bar: np.void, handles: Any) -> None:
     """A BAR that passed ``check_bar``; what its orders did in it was reported before."""
     index = as_int(bar["instrument"])
     position = state["positions"][index]
@@ -89,15 +90,18 @@ def on_bar(config: np.void, state: np.void, box: np.void, bar: np.void, strategy
     if state["orders"][index]["live"] > 0:
         _cancel_overdue(config, state, box, index)
     view["event"] = ON_BAR
-    want = strategy(config["markets"][index]["params"], position["memory"], view, position["quotes"])
+    strategy = function_at(handles["addresses"][index])
+    want = strategy(config["markets"][index]["params"], position["memory"], view, position["proposal"])
     if want != NO_OPINION:
-        action, reason = decide.resolve(config, state, index, want)
+        action, side, reason = decide.resolve(config, state, index, want)
         if action != 0:
-            _act(config, state, box, index, action, reason, bar["ts_event"], PPM, 0, 0)
+            decide.act(config, state, box, index, action, side, reason, bar["ts_event"], PPM, 0)
+    if position["managed"] == 1:
+        _manage(config, state, box, index, True)
 
 
 @kernel
-def on_prediction(config: np.void, state: np.void, box: np.void, prediction: np.void, strategy: Any) -> None:
+def on_prediction(config: np.void, state: np.void, box: np.void, prediction: np.void, handles: Any) -> None:
     """A PREDICTION; yields exactly one DECISION, and an INTENT if it trades."""
     check_prediction(config, prediction)
     index = as_int(prediction["instrument"])
@@ -106,18 +110,21 @@ def on_prediction(config: np.void, state: np.void, box: np.void, prediction: np.
     _advance(config, state, box, prediction["ts_known"])
     view["prediction"] = prediction
     _judge(config, state, box)
-    action, reason = 0, WARMUP
+    params, proposal = config["markets"][index]["params"], position["proposal"]
+    proposal["in_milliticks"], proposal["edge"], proposal["cost"] = 0, prediction["edge_ppm"], params["cost_ppm"]
+    action, side, reason = 0, 0, WARMUP
     if prediction["flags"] & IS_WARMUP == 0:
         view["event"] = ON_PREDICTION
-        want = strategy(config["markets"][index]["params"], position["memory"], view, position["quotes"])
-        action, reason = decide.resolve(config, state, index, want)
-    edge_ppm, bar_ts = prediction["edge_ppm"], prediction["bar_ts"]
+        strategy = function_at(handles["addresses"][index])
+        want = strategy(params, position["memory"], view, proposal)
+        action, side, reason = decide.resolve(config, state, index, want)
+    bar_ts, sigma_ppm = prediction["bar_ts"], prediction["sigma_ppm"]
     if action == 0:
-        sending.decision(config, state, box, index, 0, reason, bar_ts, 0, 0, edge_ppm)
+        sending.decision(config, state, box, index, 0, 0, reason, bar_ts, 0, 0)
         position["decided_ts"] = max(position["decided_ts"], bar_ts)
         return
     confidence = max(prediction["p_up_ppm"], prediction["p_down_ppm"])
-    _act(config, state, box, index, action, reason, bar_ts, confidence, edge_ppm, prediction["sigma_ppm"])
+    decide.act(config, state, box, index, action, side, reason, bar_ts, confidence, sigma_ppm)
 
 
 @kernel
@@ -165,7 +172,7 @@ def on_touch(config: np.void, state: np.void, box: np.void, book: np.void, index
 
 
 @kernel
-def on_timer(config: np.void, state: np.void, box: np.void, ts_known: int, strategy: Any) -> None:
+def on_timer(config: np.void, state: np.void, box: np.void, ts_known: int, handles: Any) -> None:
     """A TIMER: time to decide, for every instrument with a book."""
     _advance(config, state, box, ts_known)
     for index in range(config["n_instruments"]):
@@ -174,14 +181,19 @@ def on_timer(config: np.void, state: np.void, box: np.void, ts_known: int, strat
         position = state["positions"][index]
         view = position["view"]
         view["event"], view["now_ns"] = ON_TIMER, ts_known
-        want = strategy(config["markets"][index]["params"], position["memory"], view, position["quotes"])
+        strategy = function_at(handles["addresses"][index])
+        want = strategy(config["markets"][index]["params"], position["memory"], view, position["proposal"])
         if want == QUOTE:
             if state["risk"]["state"] != FLATTEN_STATE:  # a quote must not take back what FLATTEN sells
                 quoting.apply(config, state, box, index)
         elif want != NO_OPINION:
-            action, reason = decide.resolve(config, state, index, want)
+            action, side, reason = decide.resolve(config, state, index, want)
             if action != 0:
-                _act(config, state, box, index, action, reason, ts_known, PPM, 0, view["prediction"]["sigma_ppm"])
+                is_warm = view["prediction"]["flags"] & IS_WARMUP == 0
+                sigma_ppm = view["prediction"]["sigma_ppm"] if is_warm else 0
+                decide.act(config, state, box, index, action, side, reason, ts_known, PPM, sigma_ppm)
+        if position["managed"] == 1:
+            _manage(config, state, box, index, True)
 
 
 @kernel
@@ -204,6 +216,8 @@ def on_order(config: np.void, state: np.void, box: np.void, report: np.void) -> 
     elif after == NEW and before != NEW:  # said again, or of an order that ended, it says nothing of the venue now
         risk.venue_accept(config, state, box)
     _judge(config, state, box)
+    if state["positions"][index]["managed"] == 1:
+        _on_managed(config, state, box, index, report, after)
 
 
 @kernel
@@ -231,6 +245,8 @@ def on_fill(config: np.void, state: np.void, box: np.void, fill: np.void) -> Non
     if not was_flat and portfolio.is_flat(config, state, index):
         position["exit_ns"] = state["account"]["now_ns"]
     _judge(config, state, box)
+    if position["managed"] == 1:
+        _manage(config, state, box, index, False)
 
 
 @kernel
@@ -294,6 +310,33 @@ def _sweep(config: np.void, state: np.void, box: np.void) -> None:
 
 
 @kernel
+def _manage(config: np.void, state: np.void, box: np.void, index: int, is_update: bool) -> None:
+    """Look after a chase (at an update: when it may move) and after the order that waits to leave."""
+    position = state["positions"][index]
+    if chase.is_on(position):
+        if is_update:
+            chase.follow(config, state, box, index)
+        elif chase.left(position) <= 0:
+            chase.end(position)
+    bracket.keep(config, state, box, index)
+    if not chase.is_on(position) and position["take_profit"] == 0 and position["stop_loss"] == 0:
+        position["managed"] = 0
+
+
+@kernel
+def _on_managed(config: np.void, state: np.void, box: np.void, index: int, report: np.void, after: int) -> None:
+    """What a report of an order means for the chase and the waiting exit; a rejected exit is tried again later."""
+    orders_of = state["orders"][index]
+    k = orders.find(orders_of, report["order_id"])
+    if report["reason"] == STOP_LOSS and 0 <= k < orders_of["live"]:
+        bracket.on_reached(orders_of, k)
+    if after == REJECTED:
+        chase.end(state["positions"][index])
+    else:
+        _manage(config, state, box, index, False)
+
+
+@kernel
 def _cancel_overdue(config: np.void, state: np.void, box: np.void, index: int) -> None:
     """A venue that lets an order outlive its deadline is asked to cancel it."""
     orders_of = state["orders"][index]
@@ -301,41 +344,3 @@ def _cancel_overdue(config: np.void, state: np.void, box: np.void, index: int) -
         order = orders_of["slots"][k]
         if state["account"]["now_ns"] > order["deadline_ns"] and order["state"] != PENDING_CANCEL:
             sending.cancel(config, state, box, index, k, CANCEL_STALE)
-
-
-@kernel
-def _act(
-    config: np.void,
-    state: np.void,
-    box: np.void,
-    index: int,
-    action: int,
-    reason: int,
-    event_ns: int,
-    confidence_ppm: int,
-    edge_ppm: int,
-    sigma_ppm: int,
-) -> None:
-    """Size the wanted action, take it through the chain, record the DECISION, and the INTENT if it is approved."""
-    position = state["positions"][index]
-    held = position["view"]["lots"]
-    side = BUY if action == OPEN or held < 0 else SELL
-    target, lots, refused = 0, 0, 0
-    if action == OPEN:
-        target, lots, refused = decide.size_entry(config, state, index, sigma_ppm)
-    elif action == REDUCE:
-        lots = abs(held)
-    repeated = event_ns <= position["decided_ts"]
-    position["decided_ts"] = max(position["decided_ts"], event_ns)
-    if action == CANCEL:
-        sending.decision(config, state, box, index, action, reason, event_ns, 0, 0, edge_ppm)
-        sending.cancel(config, state, box, index, decide.opening_slot(state, index), reason)
-        return
-    if refused == 0:
-        age_ns = state["account"]["now_ns"] - event_ns
-        refused = rules.refusal(config, state, box, index, action, side, lots, 0, age_ns, confidence_ppm, repeated)
-    if refused != 0:
-        sending.decision(config, state, box, index, 0, refused, event_ns, target, 0, edge_ppm)
-        return
-    sending.decision(config, state, box, index, action, reason, event_ns, target, lots, edge_ppm)
-    sending.submit(config, state, box, index, action, side, lots, 0, 0, reason)

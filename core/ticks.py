@@ -21,8 +21,9 @@ from core.errors import BadInput, require
 from core.jit import compiled, kernel, readable, writable
 from core.layout import BOOK, CONFIG, CURSOR, EXCHANGE, OUTBOX, REQUEST_SLOTS, RESPONSE_SLOTS, STATE, zeros
 from core.outbox import flush
-from core.records import RECORD, Kind
-from core.strategies import Compiled, function_at
+from core.records import RECORD, Kind, MarketFlag
+from core.strategies.compiled import HANDLE, Compiled
+from core.units import as_int
 
 NEVER: Final = exchange.NEVER
 IS_LEVEL: Final = int(Kind.LEVEL)
@@ -30,6 +31,7 @@ IS_TRADE: Final = int(Kind.TRADE)
 IS_CLEAR: Final = int(Kind.CLEAR)
 IS_STATUS: Final = int(Kind.STATUS)
 IS_FILL: Final = int(Kind.FILL)
+LAST: Final = int(MarketFlag.LAST)
 IS_INTENT: Final = int(Kind.INTENT)
 OUT_PER_INPUT: Final = engine.OUT_PER_INPUT
 _OUT_START: Final = 16 * OUT_PER_INPUT
@@ -123,7 +125,7 @@ def start(config: np.ndarray, tape: np.ndarray, strategy: Compiled) -> Run:
 
 
 def session(config: np.ndarray, tape: np.ndarray, strategy: Compiled) -> Run:
-    """A whole session on ``tape`` from a flat account, to the last message. ``strategy``: ``core.strategies.get``."""
+    """A whole session on ``tape`` from a flat account, to the last message. ``strategy``: ``core.strategies.of``."""
     run = start(config, tape, strategy)
     run.advance(len(tape) + 1)
     require(bool(run.cursor[0]["ended"]), "the session stopped before the end of its tape")
@@ -142,11 +144,11 @@ def _run(
     cursor: np.ndarray,
     outbox: np.ndarray,
     out: np.ndarray,
-    handle: Any,
+    handles: Any,
 ) -> int:
     """Go on from ``cursor`` until ``until`` rows are known or ``out`` is nearly full; returns the records in it."""
-    strategy = function_at(handle)
     config_row, state_row, venue_row, at = config[0], state[0], venue[0], cursor[0]
+    handle = handles[0]
     box = outbox[0]
     box["count"] = 0  # whatever an earlier call left when it raised
     n, permuted, n_out, room = len(tape), len(order) > 0, 0, len(out) - OUT_PER_INPUT
@@ -158,7 +160,7 @@ def _run(
         now = min(min(data_there, venue_row["request_ns"]), min(data_here, venue_row["response_ns"]))
         if timer < now and now < NEVER:
             at["decisions"] += 1
-            step.on_timer(config_row, state_row, box, timer, strategy)
+            step.on_timer(config_row, state_row, box, timer, handle)
             if box["count"] > 0:
                 n_out = _deliver(config_row, venue_row, box, out, n_out)
             timer += interval
@@ -168,7 +170,7 @@ def _run(
                 break
             while data_here == now:
                 record = tape[here]
-                engine.market_input(config_row, state_row, books_here[record["instrument"]], record, box)
+                engine.market_input(config_row, state_row, books_here[record["instrument"]], record, box, handle)
                 here += 1
                 data_here = tape[here]["ts_known"] if here < n else NEVER
             venue_row["feed_ns"] = now - tape[here - 1]["ts_event"]
@@ -199,8 +201,12 @@ def _remote(config: np.void, venue: np.void, book: np.void, record: np.void) -> 
         exchange.on_level(config, venue, book, as_level(record))
     elif kind == IS_TRADE:
         exchange.on_trade(config, venue, as_trade(record))
+        if record["flags"] & LAST != 0 and venue["matching"][record["instrument"]]["stops"] > 0:
+            exchange.on_whole(config, venue, book, as_int(record["instrument"]), record["ts_event"])
     elif kind == IS_CLEAR:
         books.clear(book, record["side"] == 1, record["a"])
+        if record["flags"] & LAST != 0:
+            exchange.on_whole(config, venue, book, as_int(record["instrument"]), record["ts_event"])
     elif kind == IS_STATUS:
         exchange.on_status(config, venue, book, as_status(record))
 
@@ -239,5 +245,5 @@ _SIGNATURE: Final = (
     writable(CURSOR),
     writable(OUTBOX),
     writable(RECORD),
-    types.int64,
+    HANDLE,
 )

@@ -16,7 +16,7 @@ from core.settings import Strategy, Trading, parse
 from evaluation import peer, results
 from evaluation import report as tearsheet
 from evaluation.backtest import load_predictions
-from evaluation.rules import SMA_SIZED, neutral_predictions
+from evaluation.rules import BASELINES, neutral_predictions
 from evaluation.session import Played, play, with_rule
 from evaluation.summary import LINES, summarise
 from features.spec import FeatureParams, bar_spec
@@ -27,7 +27,8 @@ from models.atomic import write_atomic
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(peer.app, name="peer")
 _ERRORS = Console(stderr=True)
-RULES: Final = {"sma": SMA_SIZED, SMA_SIZED: SMA_SIZED}  # strategies that need no model, in the form sigma can size
+# Strategies that need no model, in the form that sigma can size.
+RULES: Final = {alias: rule.kind for name, rule in BASELINES.items() for alias in (name, rule.kind)}
 
 
 @app.command()

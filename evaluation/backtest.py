@@ -1,8 +1,8 @@
 """The walk-forward backtest: each fold is a session of its own, traded by the core on the exported model's predictions.
 
 ``run_fold`` is a function of files, so folds run on any number of processes in any order; ``metrics.measure`` merges
-them by fold index. Beside the model's session the same bars are traded by a rule (SMA), under doubled and tripled costs
-and on the training framework's predictions, and held.
+them by fold index. Beside the model's session the same bars are traded by rules (SMA, mean reversion), under doubled
+and tripled costs and on the training framework's predictions, and held.
 """
 
 import json
@@ -15,18 +15,15 @@ import numpy as np
 
 from core.errors import BadInput
 from core.records import BAR, PREDICTION, Reason
-from core.settings import Strategy
-from evaluation import probability
+from evaluation import probability, rules
 from evaluation.performance import Curve, buy_and_hold
 from evaluation.probability import Forecasts
-from evaluation.rules import SMA_SIZED
 from evaluation.session import Account, flips, play, stressed, with_rule
 from evaluation.statistics import utc_day
 from feeds.tape import Tape
 from models.manifest import Fold, Manifest, manifest_from
 
 STRESS_FACTORS: Final = (2, 3)
-SMA: Final = Strategy(kind=SMA_SIZED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,7 @@ class FoldResult:
     logistic: np.ndarray  # float64 [n, 3]: the logistic baseline's probabilities
     model: Account
     stress: dict[int, Account]  # by cost factor, 1 included
-    sma: Account
+    rules: dict[str, Account]  # by name of ``evaluation.rules.BASELINES``
     hold: Curve
     decisions: dict[str, int]  # how often each reason ended one
     flips: int  # decisions that the training framework's predictions would change
@@ -102,7 +99,10 @@ def run_fold(source: FoldSource, report: Callable[[], None]) -> FoldResult:
     for factor in STRESS_FACTORS:
         dearer_trading, dearer = stressed(trading, instruments, factor)
         stress[factor] = play(files.bars, dearer, files.predictions, dearer_trading, start).account
-    sma = play(files.bars, instruments, files.predictions, with_rule(trading, SMA), start)
+    beside = {
+        name: play(files.bars, instruments, files.predictions, with_rule(trading, rule), start).account
+        for name, rule in rules.BASELINES.items()
+    }
     cost_ppm = trading.execution.slippage_ppm + max(item.taker_fee_ppm for item in instruments)
     torch = play(
         files.bars, instruments, load_predictions(source.folder / "predictions_torch.npy", files.tape), trading, start
@@ -117,7 +117,7 @@ def run_fold(source: FoldSource, report: Callable[[], None]) -> FoldResult:
         logistic=_load(source.folder / "logistic.npy", "calibrate", len(files.bars))[rows].astype(np.float64),
         model=model.account,
         stress=stress,
-        sma=sma.account,
+        rules=beside,
         hold=buy_and_hold(files.bars, len(instruments), start, cost_ppm),
         decisions=count_reasons(model.decisions),
         flips=flips(model.decisions, torch.decisions),

@@ -12,6 +12,7 @@ Table = Sequence[Mapping[str, str]]
 
 _LINES: Final = (  # column, name, colour, width
     ("hold", "buy and hold", "--hold", 1.2),
+    ("mean_revert", "mean-revert rule", "--revert", 1.2),
     ("sma", "SMA rule", "--sma", 1.2),
     ("cost_2x", "model at 2× cost", "--cost", 1.4),
     ("net", "model, net of costs", "--net", 2.2),

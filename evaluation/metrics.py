@@ -9,11 +9,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from core.errors import BadInput
 from core.records import HOUR_NS
 from evaluation import probability, statistics
 from evaluation.backtest import FoldResult
 from evaluation.performance import Curve, chain, daily_returns, drawdown
 from evaluation.rehearsal import Rehearsal
+from evaluation.rules import BASELINES as RULES
 from evaluation.session import Account
 from evaluation.settings import EvaluationParams
 from evaluation.statistics import Bootstrap, Estimate, utc_day
@@ -21,6 +23,7 @@ from features.sessions import ASIA, LONDON, NEW_YORK, sessions
 
 VERSION: Final = 1
 DAYS_PER_YEAR: Final = 365  # the market never closes
+BASELINES: Final = ("persistence", "climatology", "logistic", *RULES, "buy_and_hold")  # every report has them all
 SESSION_NAMES: Final = {"asia": ASIA, "london": LONDON, "new_york": NEW_YORK}
 
 
@@ -30,7 +33,7 @@ def measure(folds: Sequence[FoldResult], params: EvaluationParams, seed: int, on
     Raises BadInput for fewer than two test days.
     """
     whole = chain([fold.model.curve for fold in folds])
-    days, returns = _daily(folds, "model")
+    days, returns = _daily(folds)
     bootstrap = Bootstrap.over_days(
         len(days),
         block_days=params.bootstrap_block_days,
@@ -148,13 +151,21 @@ def baselines(
         "directional_accuracy": directional(logistic[:, 2] - logistic[:, 0]),
         "skill_over_climatology": entry(_skill(rows, logistic, days, bootstrap, n), "share"),
     }
-    _, sma = _daily(folds, "sma")
-    sma_trips = np.concatenate([fold.sma.trips for fold in folds])
-    table["sma"] = account_metrics(chain([fold.sma.curve for fold in folds]), sma, bootstrap)
-    table["sma"] |= trade_metrics(sma_trips, days, bootstrap)
+    for name in RULES:
+        accounts = [_rule(fold, name) for fold in folds]
+        returns = np.concatenate([daily_returns(account.curve)[1] for account in accounts])
+        table[name] = account_metrics(chain([account.curve for account in accounts]), returns, bootstrap)
+        table[name] |= trade_metrics(np.concatenate([account.trips for account in accounts]), days, bootstrap)
     held = chain([fold.hold for fold in folds])
     table["buy_and_hold"] = account_metrics(held, np.concatenate([daily_returns(f.hold)[1] for f in folds]), bootstrap)
     return table
+
+
+def _rule(fold: FoldResult, name: str) -> Account:
+    """What the rule ``name`` made of ``fold``. Raises BadInput if it did not trade: no report goes without it."""
+    if name not in fold.rules:
+        raise BadInput(f"fold {fold.index} was not traded by the baseline {name}: run backtest again")
+    return fold.rules[name]
 
 
 def by_session(trips: np.ndarray, days: np.ndarray, bootstrap: Bootstrap) -> dict[str, dict[str, Any]]:
@@ -213,8 +224,8 @@ def _stress_row(folds: Sequence[FoldResult], factor: int, days: np.ndarray, boot
     )
 
 
-def _daily(folds: Sequence[FoldResult], name: str) -> tuple[np.ndarray, np.ndarray]:
-    parts = [daily_returns(getattr(fold, name).curve) for fold in folds]
+def _daily(folds: Sequence[FoldResult]) -> tuple[np.ndarray, np.ndarray]:
+    parts = [daily_returns(fold.model.curve) for fold in folds]
     return np.concatenate([days for days, _ in parts]), np.concatenate([returns for _, returns in parts])
 
 

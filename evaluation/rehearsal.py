@@ -48,7 +48,7 @@ def rehearse(folder: Path) -> Rehearsal:
     trading = files.manifest.trading
     built = config.build(trading, files.tape.instruments)
     state, venue = engine.new_state(built), engine.new_venue(built)
-    strategy = strategies.get(trading.strategy.kind)
+    strategy = strategies.of(trading, files.tape.instruments)
     records = np.array(files.tape.records)
     bars, buffer = records.view(BAR), np.zeros(engine.OUT_PER_INPUT, RECORD)
     made, outputs = np.zeros(len(bars), RECORD), []

@@ -18,7 +18,9 @@ from core.errors import BadInput
 from core.records import HOUR_NS
 from evaluation import probability
 from evaluation.backtest import FoldResult
+from evaluation.metrics import BASELINES
 from evaluation.performance import Curve, chain, drawdown
+from evaluation.rules import BASELINES as RULES
 from models.atomic import write_atomic
 
 Table = list[dict[str, str]]
@@ -54,7 +56,10 @@ def write_table(path: Path, table: Sequence[Mapping[str, Any]], columns: Sequenc
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, Table]]:
-    """(metrics, tables by name) of a backtest. Raises BadInput naming the file that is missing or broken."""
+    """(metrics, tables by name) of a backtest.
+
+    Raises BadInput naming the file that is missing or broken, or the baseline that it was not evaluated beside.
+    """
     try:
         metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_bytes())
         tables = {}
@@ -63,6 +68,8 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Table]]:
                 tables[name] = list(csv.DictReader(file))
     except (OSError, ValueError) as error:
         raise BadInput(f"{folder}: {error}; make it with `dvc repro backtest`") from None
+    if missing := [name for name in BASELINES if name not in metrics.get("baselines", {})]:
+        raise BadInput(f"{folder}: evaluated without {', '.join(missing)}; make it anew with `dvc repro backtest`")
     return metrics, tables
 
 
@@ -97,9 +104,10 @@ def write_trades(path: Path, trips: Sequence[tuple[int, np.void]], symbols: Sequ
 
 
 def equity_table(folds: Sequence[FoldResult]) -> list[dict[str, Any]]:
-    """Growth of one unit, hourly: the model net of costs, at twice the costs, the SMA rule, and holding."""
+    """Growth of one unit, hourly: the model net of costs, at twice the costs, the rules, and holding."""
     net, double = (chain([fold.stress[factor].curve for fold in folds]) for factor in (1, 2))
-    rule, hold = chain([fold.sma.curve for fold in folds]), chain([fold.hold for fold in folds])
+    beside = {name: chain([fold.rules[name].curve for fold in folds]) for name in RULES}
+    beside["hold"] = chain([fold.hold for fold in folds])
     fold_of = np.concatenate([np.full(len(fold.model.curve.ts), fold.index) for fold in folds])
     return [
         {
@@ -107,8 +115,7 @@ def equity_table(folds: Sequence[FoldResult]) -> list[dict[str, Any]]:
             "fold": int(fold_of[row]),
             "net": number(net.growth[row]),
             "cost_2x": number(double.growth[row]),
-            "sma": number(_at(rule, net.ts[row])),
-            "hold": number(_at(hold, net.ts[row])),
+            **{name: number(_at(curve, net.ts[row])) for name, curve in beside.items()},
             "exposure": number(net.exposure[row]),
         }
         for row in hourly(net.ts)

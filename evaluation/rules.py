@@ -11,10 +11,12 @@ import numpy as np
 from core import strategies
 from core.jit import kernel
 from core.records import BAR, PPM, PREDICTION, Kind, PredictionFlag
+from core.settings import Strategy
 from features import bars as bar_kernel
 from features.spec import FeatureSpec
 
 SMA_SIZED: Final = "sma_sized"
+MEAN_REVERT_SIZED: Final = "mean_revert_sized"
 _ON_BAR: Final = int(Kind.BAR)
 _NO_OPINION: Final = strategies.NO_OPINION
 _HOLD: Final = strategies.HOLD
@@ -22,13 +24,15 @@ _LONG: Final = strategies.LONG
 _FLAT: Final = strategies.FLAT
 _GAP: Final = strategies.SMA_GAP
 _SEEN: Final = strategies.SMA_SEEN
+_WANT: Final = strategies.MEAN_REVERT_WANT
 _crossover: Any = kernel(strategies.sma)
+_fade: Any = kernel(strategies.mean_revert)
 
 
-def sma_sized(params: np.void, memory: np.void, view: np.void, quotes: np.void) -> int:
+def sma_sized(params: np.void, memory: np.void, view: np.void, proposal: np.void) -> int:
     """``core.strategies.sma``, followed at the bar and answered at the prediction, so that sigma sizes it."""
     if view["event"] == _ON_BAR:
-        _crossover(params, memory, view, quotes)
+        _crossover(params, memory, view, proposal)
         return _NO_OPINION
     words = memory["words"]
     if words[_SEEN] < params["slow"]:
@@ -36,7 +40,19 @@ def sma_sized(params: np.void, memory: np.void, view: np.void, quotes: np.void) 
     return _LONG if words[_GAP] > 0 else _FLAT
 
 
+def mean_revert_sized(params: np.void, memory: np.void, view: np.void, proposal: np.void) -> int:
+    """``core.strategies.mean_revert``, followed at the bar and answered at the prediction, as ``sma_sized``."""
+    if view["event"] == _ON_BAR:
+        _fade(params, memory, view, proposal)
+        return _NO_OPINION
+    want = memory["words"][_WANT]
+    return want if want != _NO_OPINION else _HOLD
+
+
 strategies.register(SMA_SIZED, sma_sized)
+strategies.register(MEAN_REVERT_SIZED, mean_revert_sized)
+# The rules that every model is evaluated beside (requirements EVAL-28), by the name of their baseline.
+BASELINES: Final = {"sma": Strategy(kind=SMA_SIZED), "mean_revert": Strategy(kind=MEAN_REVERT_SIZED)}
 
 
 def neutral_predictions(bars: np.ndarray, n_instruments: int, spec: FeatureSpec, latency_ns: int) -> np.ndarray:

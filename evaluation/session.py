@@ -6,6 +6,7 @@ model, the rule baselines, the cost stress and the check against the training fr
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -17,6 +18,8 @@ from core.records import DECISION, FILL, Kind
 from core.settings import Strategy, Trading
 from evaluation.performance import Curve, curve
 from evaluation.trades import round_trips, slippage_paid
+
+S = TypeVar("S", bound=Strategy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def play(
         raise BadInput(f"{len(predictions)} predictions for {len(bars)} bars: each bar has one; run calibrate again")
     built = config.build(trading, instruments)
     rows = np.arange(len(predictions), dtype=np.int64)
-    run = engine.session(built, bars, predictions, rows, strategies.get(trading.strategy.kind))
+    run = engine.session(built, bars, predictions, rows, strategies.of(trading, instruments))
     fills = run.out[run.out["kind"] == Kind.FILL].view(FILL)
     cash = int(built["initial_cash"][0])
     closes, end = last_closes(bars, len(instruments)), int(bars["ts_event"][-1])
@@ -97,17 +100,22 @@ def stressed(
     strategy goes on taking the trades it would have taken and pays more for them.
     """
     execution = msgspec.structs.replace(trading.execution, slippage_ppm=trading.execution.slippage_ppm * factor)
-    strategy = msgspec.structs.replace(trading.strategy, entry_margin_ppm=trading.strategy.entry_margin_ppm // factor)
+    strategy = _less_demanding(trading.strategy, factor)
+    several = tuple(_less_demanding(item, factor) for item in trading.strategies)
     dearer = tuple(
         replace(item, maker_fee_ppm=item.maker_fee_ppm * factor, taker_fee_ppm=item.taker_fee_ppm * factor)
         for item in instruments
     )
-    return msgspec.structs.replace(trading, execution=execution, strategy=strategy), dearer
+    return msgspec.structs.replace(trading, execution=execution, strategy=strategy, strategies=several), dearer
+
+
+def _less_demanding(strategy: S, factor: int) -> S:
+    return msgspec.structs.replace(strategy, entry_margin_ppm=strategy.entry_margin_ppm // factor)
 
 
 def with_rule(trading: Trading, strategy: Strategy) -> Trading:
     """``trading`` under a rule strategy: same account, costs and risk."""
-    return msgspec.structs.replace(trading, strategy=strategy)
+    return msgspec.structs.replace(trading, strategy=strategy, strategies=())
 
 
 def flips(decisions: np.ndarray, other: np.ndarray) -> int:

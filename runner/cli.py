@@ -32,7 +32,7 @@ from runner.journal import Policy
 from runner.paper import close_segment, describe, play
 from runner.plan import header_instruments, make_plan
 from runner.reader import export, open_run, verify
-from runner.settings import changed_keys, load_trading
+from runner.settings import changed_keys, flat, load_trading
 from runner.verdict import judge
 
 _PARITY_FALSE: Final = 50
@@ -358,8 +358,7 @@ def show_config(
         return
     rows = [
         {"key": key, "value": value, "judged": changed[key][0] if key in changed else "same"}
-        for section, values in data.items()
-        for key, value in ((f"{section}.{name}", item) for name, item in values.items())
+        for key, value in flat(trading).items()
     ]
     out = show.console()
     out.print(show.rows_table(rows, f"configuration {hash_json(data)[:16]} of bundle {loaded.id[:16]}"))

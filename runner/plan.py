@@ -104,7 +104,8 @@ def header_instruments(header: dict[str, Any]) -> tuple[Instrument, ...]:
 def header_core(header: dict[str, Any]) -> tuple[np.ndarray, Any]:
     """The core's CONFIG record and compiled strategy for ``header``. Raises BadConfig."""
     trading = parse(Trading, header["trading"], where="journal header: trading")
-    return core_config.build(trading, header_instruments(header)), strategies.get(trading.strategy.kind)
+    instruments = header_instruments(header)
+    return core_config.build(trading, instruments), strategies.of(trading, instruments)
 
 
 def header_ledger(header: dict[str, Any]) -> Ledger:

@@ -14,7 +14,7 @@ from typing import Any
 
 from core.errors import BadConfig
 from core.plain_yaml import parse_yaml
-from core.settings import Trading, as_json, parse
+from core.settings import Strategy, Trading, as_json, parse
 
 
 def load_trading(path: Path | None, judged: Trading) -> Trading:
@@ -31,6 +31,10 @@ def load_trading(path: Path | None, judged: Trading) -> Trading:
     if not isinstance(changes, dict):
         raise BadConfig(f"{path}: sections expected, such as `risk:`; found {type(changes).__name__}")
     merged = as_json(judged)
+    if isinstance(several := changes.pop("strategies", None), list):  # in place of the one that was judged
+        merged |= {"strategies": several, "strategy": as_json(Strategy())}
+    elif several is not None:
+        raise BadConfig(f"{path}: strategies: a list expected, each with kind and symbols")
     for section, values in changes.items():
         if section not in merged or not isinstance(values, dict):
             raise BadConfig(f"{path}: {section}: not a section; known are {', '.join(merged)}, each with keys below it")
@@ -39,11 +43,14 @@ def load_trading(path: Path | None, judged: Trading) -> Trading:
 
 
 def changed_keys(judged: Trading, effective: Trading) -> dict[str, tuple[Any, Any]]:
-    """``section.key`` -> (judged value, effective value) for each value that differs."""
-    before, after = as_json(judged), as_json(effective)
-    return {
-        f"{section}.{key}": (before[section][key], value)
-        for section, values in after.items()
-        for key, value in values.items()
-        if before[section][key] != value
-    }
+    """``section.key`` -> (judged value, effective value) for each value that differs; ``strategies`` is one value."""
+    before, after = flat(judged), flat(effective)
+    return {key: (before[key], value) for key, value in after.items() if before[key] != value}
+
+
+def flat(trading: Trading) -> dict[str, Any]:
+    """Every value by ``section.key``; the list ``strategies`` is one value."""
+    data = as_json(trading)
+    several = data.pop("strategies")
+    values = {f"{section}.{key}": value for section, fields in data.items() for key, value in fields.items()}
+    return values | {"strategies": several}

@@ -8,7 +8,18 @@ from typing import Any, Final
 import numpy as np
 
 from core.instruments import Instrument
-from core.records import DECISION, FILL, ORDER, RECORD, Kind, OrderState, Reason, RiskState, Side
+from core.records import (
+    DECISION,
+    FILL,
+    ORDER,
+    RECORD,
+    DecisionFlag,
+    Kind,
+    OrderState,
+    Reason,
+    RiskState,
+    Side,
+)
 from runner.ledger import Ledger
 from runner.plan import header_instruments
 
@@ -74,7 +85,7 @@ def summary(
         "feed": header["source"],
         "parity": not header["changed"],
         "changed": header["changed"],
-        "strategy": header["trading"]["strategy"]["kind"],
+        "strategy": "+".join(_strategies(header["trading"])),
         "bars": counts.kinds.get("BAR", 0),
         "predictions": counts.kinds.get("PREDICTION", 0),
         "decisions": dict(sorted(counts.decisions.items(), key=lambda item: -item[1])),
@@ -146,11 +157,19 @@ def _open_orders(instruments: tuple[Instrument, ...], state: np.ndarray) -> list
     return rows
 
 
+def _strategies(trading: dict[str, Any]) -> tuple[str, ...]:
+    """The kinds of the strategies that trade, each once."""
+    several = trading.get("strategies") or [trading["strategy"]]
+    return tuple(dict.fromkeys(str(item["kind"]) for item in several))
+
+
 def _decision(instruments: tuple[Instrument, ...], decision: np.void) -> dict[str, Any]:
     return {
         "ts_ns": int(decision["ts_known"]),
         "symbol": instruments[int(decision["instrument"])].symbol,
         "reason": Reason(int(decision["reason"])).name,
-        "edge_ppm": int(decision["edge_ppm"]),
+        "edge": int(decision["edge"]),
+        "cost": int(decision["cost"]),
+        "unit": "milliticks" if int(decision["flags"]) & DecisionFlag.MILLITICKS else "ppm",  # of edge and cost
         "size_lots": int(decision["size_lots"]),
     }

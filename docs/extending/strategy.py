@@ -11,7 +11,7 @@ from core import strategies
 HIGH, LOW = 1, 2  # words of this strategy's memory, per instrument; word 0 counts bars
 
 
-def breakout(params: np.void, memory: np.void, view: np.void, quotes: np.void) -> int:
+def breakout(params: np.void, memory: np.void, view: np.void, proposal: np.void) -> int:
     """LONG above the highest close of the last ``slow`` bars, FLAT below the lowest of the last ``fast``."""
     if view["event"] != strategies.ON_BAR:
         return strategies.NO_OPINION  # predictions are none of its business

@@ -48,6 +48,9 @@ def trading(**changes: Any) -> Trading:
     sections = {}
     for name in base.__struct_fields__:
         section = getattr(base, name)
+        if not isinstance(section, msgspec.Struct):
+            sections[name] = changes.pop(name, section)
+            continue
         mine = {key: changes.pop(key) for key in list(changes) if key in section.__struct_fields__}
         sections[name] = msgspec.structs.replace(section, **mine)
     assert not changes, f"no such settings: {changes}"
@@ -112,7 +115,7 @@ class Desk:
         self.config = config.build(settings, instruments)
         self.state = engine.new_state(self.config)
         self.venue = engine.new_venue(self.config) if venue else None
-        self.strategy = strategies.get(settings.strategy.kind)
+        self.strategy = strategies.of(settings, instruments)
         self.out: list[np.ndarray] = []
 
     def feed(self, record: np.ndarray) -> np.ndarray:

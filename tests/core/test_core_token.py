@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from core import config, engine, rules, simulator
 from core.errors import BrokenInvariant
+from core.layout import ORDERS_MAX
 from core.records import INTENT, Action, Kind
 from tests.core.build import BTC, Desk, bars, only, predict, trading
 
@@ -24,7 +25,7 @@ def approved(action: Action = Action.OPEN) -> np.ndarray:
 def test_an_approved_intent_verifies_and_is_taken() -> None:
     venue = engine.new_venue(CONFIG)
     simulator.submit(CONFIG[0], venue[0], approved()[0])
-    assert venue[0]["working"][0]["order_id"] == 1
+    assert venue[0]["working"][0]["count"] == 1 and venue[0]["working"][0]["orders"][0]["order_id"] == 1
 
 
 @settings(max_examples=60, deadline=None)
@@ -47,8 +48,9 @@ def test_an_approval_is_worth_nothing_under_another_configuration() -> None:
         simulator.submit(other[0], engine.new_venue(other)[0], approved()[0])
 
 
-def test_a_second_order_for_a_busy_instrument_is_a_broken_invariant() -> None:
+def test_more_orders_than_an_instrument_has_slots_are_a_broken_invariant() -> None:
     venue = engine.new_venue(CONFIG)
-    simulator.submit(CONFIG[0], venue[0], approved()[0])
-    with pytest.raises(BrokenInvariant, match="second order"):
+    for _ in range(ORDERS_MAX):
+        simulator.submit(CONFIG[0], venue[0], approved()[0])
+    with pytest.raises(BrokenInvariant, match="more orders"):
         simulator.submit(CONFIG[0], venue[0], approved()[0])

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from evaluation.backtest import SMA, FoldResult, FoldSource, open_fold, run_fold
+from evaluation.backtest import FoldResult, FoldSource, open_fold, run_fold
+from evaluation.rules import BASELINES
 from evaluation.session import Played, play, stressed, with_rule
 from pipelines.backtest import backtest
 from tests.evaluation.artifacts import make_artifacts, small_params
@@ -37,12 +38,13 @@ def folds(artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Fol
 
 @pytest.fixture(scope="session")
 def sessions(artifacts: Path) -> list[dict[str, Played]]:
-    """Every fold's sessions with the core's own records: the model, twice and three times the costs, the SMA rule."""
+    """Every fold's sessions with the core's own records: the model, twice and three times the costs, the rules."""
     played = []
     for folder in sorted((artifacts / "calibrated").glob("fold_*")):
         files = open_fold(folder)
         trading, start = files.manifest.trading, files.trade_from_ns
-        cases = {"model": (trading, files.tape.instruments), "sma": (with_rule(trading, SMA), files.tape.instruments)}
+        cases = {"model": (trading, files.tape.instruments)}
+        cases |= {name: (with_rule(trading, rule), files.tape.instruments) for name, rule in BASELINES.items()}
         cases |= {f"{factor}x": stressed(trading, files.tape.instruments, factor) for factor in (2, 3)}
         played.append(
             {

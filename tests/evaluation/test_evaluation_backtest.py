@@ -31,7 +31,7 @@ def test_trips_explain_every_unit_of_cash(sessions: list[Sessions], artifacts: P
 
 
 def test_open_trips_are_worth_their_mark_less_the_cost_of_selling(sessions: list[Sessions]) -> None:
-    for played in [fold[name] for fold in sessions for name in ("model", "sma")]:
+    for played in [fold[name] for fold in sessions for name in ("model", "sma", "mean_revert")]:
         change = int(played.session.marks["equity"][-1]) - played.account.initial_cash
         still_open = played.account.trips[played.account.trips["closed"] == 0]
         cost = sum(int(trip["exit_notional"]) for trip in still_open) * (1000 + 100) / 10**6
@@ -108,6 +108,21 @@ def test_sma_baseline_follows_the_averages(sessions: list[Sessions], artifacts: 
         position = int(np.searchsorted(times[int(item["instrument"])], item["bar_ts"])) + 1
         window = closes[int(item["instrument"])][:position]
         assert (window[-20:].mean() > window[-100:].mean()) == (item["reason"] == Reason.ENTRY)
+
+
+def test_mean_revert_baseline_fades_a_move_of_one_range(sessions: list[Sessions], artifacts: Path) -> None:
+    """Against a slow reference: it buys one mean range of 20 bars below their mean close, and sells at it or above."""
+    bars = open_fold(artifacts / "calibrated/fold_0").bars
+    mine = {i: bars[bars["instrument"] == i] for i in range(2)}
+    acted = [item for item in sessions[0]["mean_revert"].decisions if item["reason"] in (Reason.ENTRY, Reason.EXIT)]
+    assert len(acted) > 10
+    for item in acted:
+        seen = mine[int(item["instrument"])]
+        row = int(np.searchsorted(seen["ts_event"], item["bar_ts"]))
+        window = seen[row - 20 : row]
+        moved = int(seen["close"][row]) * 20 - int(window["close"].sum())
+        spread = int((window["high"] - window["low"]).sum())
+        assert moved <= -spread if item["reason"] == Reason.ENTRY else moved >= 0
 
 
 def test_sides_of_fills_alternate_in_each_instrument(sessions: list[Sessions]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from core.errors import BadInput
 from core.records import DAY_NS
 from evaluation.backtest import FoldResult
-from evaluation.metrics import measure, trade_metrics, with_rehearsal
+from evaluation.metrics import BASELINES, measure, trade_metrics, with_rehearsal
 from evaluation.rehearsal import Rehearsal
 from evaluation.settings import EvaluationParams
 from evaluation.statistics import Bootstrap
@@ -135,7 +135,15 @@ def test_overlapping_labels_count_for_less_than_their_number(folds: list[FoldRes
 
 
 def test_baselines_are_all_there(folds: list[FoldResult]) -> None:
-    assert set(table(folds)["baselines"]) == {"persistence", "climatology", "logistic", "sma", "buy_and_hold"}
+    expected = {"persistence", "climatology", "logistic", "sma", "mean_revert", "buy_and_hold"}
+    assert set(table(folds)["baselines"]) == set(BASELINES) == expected
+
+
+@pytest.mark.parametrize("name", ["sma", "mean_revert"])
+def test_a_baseline_that_did_not_trade_stops_the_stage(folds: list[FoldResult], name: str) -> None:
+    rules = {rule: account for rule, account in folds[0].rules.items() if rule != name}
+    with pytest.raises(BadInput, match=f"fold 0 was not traded by the baseline {name}"):
+        table([replace(folds[0], rules=rules), *folds[1:]])
 
 
 def test_what_the_rehearsal_found_is_added_apart(folds: list[FoldResult]) -> None:

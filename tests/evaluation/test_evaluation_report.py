@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ def test_all_parts_are_there(case: Case) -> None:
     body = shown(render(*case, None))
     for part in ("account", "reliability", "costs", "months", "folds"):
         assert f'<div id="{part}"' in body
-    for name in ("buy and hold", "logistic", "climatology", "persistence", "sma"):
+    for name in ("buy and hold", "logistic", "climatology", "persistence", "sma", "mean revert"):
         assert f"<td>{name}</td>" in body
     assert body.count("<tr") > 40
 
@@ -146,6 +147,15 @@ def test_values_read_as_their_unit() -> None:
 def test_missing_results_name_the_stage(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="dvc repro backtest"):
         results.read(tmp_path)
+
+
+def test_a_report_without_one_of_its_baselines_is_refused(case: Case, artifacts: Path, tmp_path: Path) -> None:
+    shutil.copytree(artifacts / "backtest/plots", tmp_path / "plots")
+    for name in ("persistence", "sma", "mean_revert"):
+        kept = {other: table for other, table in case[0]["baselines"].items() if other != name}
+        (tmp_path / "metrics.json").write_text(json.dumps({**case[0], "baselines": kept}))
+        with pytest.raises(BadInput, match=f"evaluated without {name};"):
+            results.read(tmp_path)
 
 
 def test_tables_hold_the_account_hour_by_hour(case: Case) -> None:

@@ -13,7 +13,7 @@ import pytest
 from core import engine
 from core.instruments import Instrument
 from core.records import BAR, FILL, MARK, PREDICTION, RECORD, FeeAsset, Kind, Reason, RiskState, Side
-from core.settings import Account, Execution, Risk, Strategy, Trading, as_json
+from core.settings import Account, Assigned, Execution, Risk, Strategy, Trading, as_json
 from feeds.market import BUILTIN
 from feeds.synthetic import market
 from feeds.tape import Tape, write_tape
@@ -34,6 +34,24 @@ STORMY = with_trading(
     risk=Risk(caution_drawdown_ppm=1_000, halt_drawdown_ppm=9_000, flatten_drawdown_ppm=12_000, daily_stop_ppm=4_000)
 )
 RULE = with_trading(strategy=Strategy(kind="sma", fast=5, slow=30, fixed_lots=20_000))
+
+# Resting and followed entries, one order with two prices to leave at, two strategies beside them, one account.
+SYMBOLS = [item.symbol for item in BUILTIN.instruments()]
+WORKED = with_trading(
+    strategy=Strategy(),
+    strategies=(
+        Assigned(
+            kind="edge",
+            entry="post",
+            chase_ttl_ns=30 * MINUTE_NS,
+            stop_loss_sigma_ppm=500_000,
+            reward_risk_ppm=1_500_000,
+            symbols=(SYMBOLS[0],),
+        ),
+        Assigned(kind="mean_revert", fast=12, fixed_lots=20_000, stop_loss_ticks=400, symbols=(SYMBOLS[1],)),
+        Assigned(kind="sma", fast=5, slow=30, fixed_lots=20_000, take_profit_ticks=900, symbols=tuple(SYMBOLS[2:])),
+    ),
+)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +101,9 @@ def play(plan: Plan, run: Run) -> tuple[Session, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("trading", "rule"), [(TRADING, False), (STORMY, False), (RULE, True)], ids=["edge", "stormy", "sma"]
+    ("trading", "rule"),
+    [(TRADING, False), (STORMY, False), (RULE, True), (WORKED, False)],
+    ids=["edge", "stormy", "sma", "worked"],
 )
 def test_paper_equals_backtest(fold_tape: Path, tmp_path: Path, trading: Trading, rule: bool) -> None:
     home, folder = make_home(tmp_path / "home"), make_bundle(tmp_path / "bundle", trading, rule=rule)
@@ -108,6 +128,9 @@ def test_paper_equals_backtest(fold_tape: Path, tmp_path: Path, trading: Trading
     assert journal[kinds == Kind.BAR].tobytes() == bars.tobytes()
     assert journal[kinds == Kind.PREDICTION].tobytes() == predictions.tobytes()
     assert int((kinds == Kind.FILL).sum()) > 20  # the comparison is about something
+    if trading is WORKED:
+        reasons = {Reason(int(reason)) for reason in journal["reason"][kinds == Kind.INTENT]}
+        assert {Reason.POST, Reason.CHASE, Reason.TAKE_PROFIT, Reason.STOP_LOSS, Reason.REQUOTE, Reason.EXIT} <= reasons
     assert verified.ledger.balances["holdings", "USDT"] == int(backtest.state["account"]["cash"][0])
     for item, position in zip(BUILTIN.instruments(), backtest.state["positions"][0], strict=False):
         assert verified.ledger.balances.get(("holdings", item.base), 0) == int(position["base_units"])

@@ -80,7 +80,7 @@ class Judge:
         if made[5] == Reason.QUOTE:
             same = [other for other in self.account.holdings[index].live if other.side == side]
             hold("a quote's side has no other order", not same, made, same)
-        fixed = int(self.config[0]["fixed_lots"])
+        fixed = int(self.config[0]["markets"][0]["params"]["fixed_lots"])
         if made[5] == Reason.ENTRY and fixed:
             share = self.trading.risk.caution_multiplier_ppm if self.account.risk_state == CAUTION else PPM
             hold("an entry is no larger than its size", made[9] <= fixed * share // PPM, made)

@@ -12,7 +12,7 @@ import pytest
 
 from core.errors import BadConfig, Refused
 from core.records import DECISION, RECORD, Kind
-from core.settings import Risk, Trading
+from core.settings import Risk, Strategy, Trading
 from models.bundle import Bundle
 from runner.clock import Latency, Pacer, parse_speed
 from runner.compare import Fault, first_difference
@@ -39,9 +39,23 @@ def test_a_file_changes_only_the_keys_it_names(tmp_path: Path) -> None:
     }
 
 
+def test_a_file_may_name_several_strategies_in_place_of_the_judged_one(tmp_path: Path) -> None:
+    text = "strategies:\n  - {kind: sma, symbols: [BTCUSDT]}\n  - {kind: mm1, order_lots: 2, symbols: [ETHUSDT]}\n"
+    (tmp_path / "runner.yaml").write_text(text)
+    judged = msgspec.structs.replace(JUDGED, strategy=Strategy(kind="mean_revert", fast=7))
+    effective = load_trading(tmp_path / "runner.yaml", judged)
+    assert [(item.kind, item.order_lots, item.symbols) for item in effective.strategies] == [
+        ("sma", 1, ("BTCUSDT",)),
+        ("mm1", 2, ("ETHUSDT",)),
+    ]
+    assert set(changed_keys(judged, effective)) == {"strategies", "strategy.kind", "strategy.fast"}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("strategies: {kind: sma}\n", "strategies: a list expected"),
+        ("strategies:\n  - {kind: sma}\n", "missing required field `symbols`"),
         ("risk:\n  dayly_stop_ppm: 7\n", "dayly_stop_ppm"),
         ("rsk:\n  daily_stop_ppm: 7\n", "rsk: not a section"),
         ("risk: 5\n", "risk: not a section"),

@@ -86,7 +86,7 @@ def add(dtype: np.dtype, field: str) -> Callable[[np.ndarray, int], np.ndarray]:
 
 # kind and number of the record, what is done to it, class, field, how far behind it the first difference shows
 PLANTED: dict[str, tuple[Kind, int, Callable[[np.ndarray, int], np.ndarray], Fault, str, int]] = {
-    "an output's value": (Kind.DECISION, 1700, add(DECISION, "edge_ppm"), Fault.VALUE, "edge_ppm", 0),
+    "an output's value": (Kind.DECISION, 1700, add(DECISION, "edge"), Fault.VALUE, "edge", 0),
     "an intent's quantity": (Kind.INTENT, 3, add(INTENT, "qty"), Fault.VALUE, "qty", 0),
     "a check's limit": (Kind.CHECK, 30, add(CHECK, "limit"), Fault.VALUE, "limit", 0),
     "an input's value": (Kind.PREDICTION, 1500, add(PREDICTION, "edge_ppm"), Fault.VALUE, "edge_ppm", 1),
@@ -118,9 +118,7 @@ def test_a_planted_fault_is_named_with_its_class(header: dict, records: np.ndarr
     assert replay(header, small).difference == found  # however it is cut
 
 
-@pytest.mark.parametrize(
-    "plant", [add(DECISION, "edge_ppm"), drop, twice, swap], ids=["value", "drop", "twice", "swap"]
-)
+@pytest.mark.parametrize("plant", [add(DECISION, "edge"), drop, twice, swap], ids=["value", "drop", "twice", "swap"])
 def test_the_class_is_right_wherever_the_fault_lies(
     header: dict, records: np.ndarray, plant: Callable[[np.ndarray, int], np.ndarray]
 ) -> None:
@@ -136,14 +134,13 @@ def test_the_class_is_right_wherever_the_fault_lies(
 def test_a_difference_is_reported_with_everything(tmp_path: Path, header: dict, records: np.ndarray) -> None:
     """Hashes and ledger in order, so only the replay can tell: exit code, number, kind, field and both values."""
     row = first(records, Kind.DECISION, 1700)
-    run = forge(tmp_path, header, changed(records, row, DECISION, "edge_ppm", 1))
+    run = forge(tmp_path, header, changed(records, row, DECISION, "edge", 1))
     found = judge(run, NO_TRUST, model=False, bundle=None)
     assert not found.parity and found.integrity is None and found.divergence is not None
-    right = int(records[row : row + 1].view(DECISION)["edge_ppm"][0])
+    right = int(records[row : row + 1].view(DECISION)["edge"][0])
     assert found.lines()[:2] == [
         "REPLAY PARITY: FALSE",
-        f"first divergence: record {row} (DECISION), field edge_ppm: expected {right}, actual {right + 1} "
-        "[value mismatch]",
+        f"first divergence: record {row} (DECISION), field edge: expected {right}, actual {right + 1} [value mismatch]",
     ]
 
 
@@ -164,7 +161,7 @@ def test_another_session_record_is_named(header: dict, records: np.ndarray) -> N
 def test_a_divergence_under_other_kernels_is_blamed_on_them(header: dict, records: np.ndarray) -> None:
     row = first(records, Kind.DECISION, 1700)
     other = header | {"kernel_hash": "00" * 32}
-    found = replay(other, iter([changed(records, row, DECISION, "edge_ppm", 1)])).difference
+    found = replay(other, iter([changed(records, row, DECISION, "edge", 1)])).difference
     assert found is not None and found.fault is Fault.CODE
     assert replay(other, iter([records])).difference is None  # other kernels that agree are in order
 
