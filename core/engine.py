@@ -16,8 +16,21 @@ from typing import Any, Final
 import numpy as np
 from numba.core import types
 
+from core import book as book_of
 from core import risk, simulator, step
-from core.cast import as_bar, as_clear, as_command, as_fill, as_level, as_order, as_prediction, as_trade
+from core.cast import (
+    as_bar,
+    as_clear,
+    as_command,
+    as_fill,
+    as_funding,
+    as_level,
+    as_order,
+    as_prediction,
+    as_status,
+    as_trade,
+    as_transfer,
+)
 from core.errors import BadInput, require
 from core.jit import compiled, kernel, readable, writable
 from core.layout import BOOK, CONFIG, OUTBOX, OUTBOX_SLOTS, STATE, VENUE, zeros
@@ -34,6 +47,9 @@ IS_LEVEL: Final = int(Kind.LEVEL)
 IS_TRADE: Final = int(Kind.TRADE)
 IS_CLEAR: Final = int(Kind.CLEAR)
 IS_TIMER: Final = int(Kind.TIMER)
+IS_STATUS: Final = int(Kind.STATUS)
+IS_FUNDING: Final = int(Kind.FUNDING)
+IS_TRANSFER: Final = int(Kind.TRANSFER)
 IS_INTENT: Final = int(Kind.INTENT)
 IS_MARK: Final = int(Kind.MARK)
 NO_BOOKS: Final = np.zeros(0, BOOK)
@@ -56,7 +72,7 @@ def new_state(config: np.ndarray) -> np.ndarray:
     account = state[0]["account"]
     account["cash"] = account["equity"] = config[0]["initial_cash"]
     account["next_order_id"] = 1
-    risk.start(config[0], state[0])
+    risk.start(state[0])
     return state
 
 
@@ -271,6 +287,8 @@ def core_input(
         step.check_bar(config, state, bar)
         step.on_bar(config, state, box, bar, strategy)
     elif kind == IS_PREDICTION:
+        for index in range(len(books)):
+            see_depth(state, books[index], index)
         step.on_prediction(config, state, box, as_prediction(record), strategy)
     elif kind == IS_ORDER:
         step.on_order(config, state, box, as_order(record))
@@ -279,18 +297,22 @@ def core_input(
     elif kind == IS_COMMAND:
         step.on_command(config, state, box, as_command(record))
     elif kind == IS_TIMER:
+        for index in range(len(books)):
+            see_depth(state, books[index], index)
         step.on_timer(config, state, box, record["ts_known"], strategy)
     elif kind in (IS_LEVEL, IS_TRADE, IS_CLEAR):
         if record["instrument"] >= len(books):
             raise BadInput("a book record's instrument index is not one of this account's books")
         market_input(config, state, books[record["instrument"]], record, box)
+    elif kind in (IS_STATUS, IS_FUNDING, IS_TRANSFER):
+        _venue_input(config, state, record, box)
     else:
         raise BadInput("the core takes inputs only: a record of kind below 32 that its version knows")
 
 
 @kernel
 def market_input(config: np.void, state: np.void, book: np.void, record: np.void, box: np.void) -> None:
-    """Feed one LEVEL, TRADE or CLEAR, dtype RECORD, of ``book`` to the core."""
+    """Feed a row of a tape of books, dtype RECORD, to the core: of ``book``, or STATUS, FUNDING, TRANSFER."""
     kind = record["kind"]
     if kind == IS_LEVEL:
         step.on_level(config, state, box, book, as_level(record))
@@ -299,7 +321,29 @@ def market_input(config: np.void, state: np.void, book: np.void, record: np.void
     elif kind == IS_CLEAR:
         step.on_clear(config, state, box, book, as_clear(record))
     else:
-        raise BadInput("a tape of books holds LEVEL, CLEAR and TRADE records only")
+        _venue_input(config, state, record, box)
+
+
+@kernel
+def _venue_input(config: np.void, state: np.void, record: np.void, box: np.void) -> None:
+    """Feed one STATUS, FUNDING or TRANSFER to the core."""
+    kind = record["kind"]
+    if kind == IS_STATUS:
+        step.on_status(config, state, box, as_status(record))
+    elif kind == IS_FUNDING:
+        step.on_funding(config, state, box, as_funding(record))
+    elif kind == IS_TRANSFER:
+        step.on_transfer(config, state, box, as_transfer(record))
+    else:
+        raise BadInput("a tape of books holds LEVEL, CLEAR, TRADE, STATUS, FUNDING and TRANSFER records only")
+
+
+@kernel
+def see_depth(state: np.void, book: np.void, index: int) -> None:
+    """Show what the best prices hold, before a decision: only then, since it changes with almost every row."""
+    view = state["positions"][index]["view"]
+    view["bid_qty"] = book_of.qty_at(book, True, view["bid"]) if view["bid"] > 0 else 0
+    view["ask_qty"] = book_of.qty_at(book, False, view["ask"]) if view["ask"] > 0 else 0
 
 
 @kernel
