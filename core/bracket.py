@@ -103,7 +103,7 @@ def keep(config: np.void, state: np.void, box: np.void, index: int) -> None:
     position, orders_of = state["positions"][index], state["orders"][index]
     if position["take_profit"] == 0 and position["stop_loss"] == 0:
         return
-    if state["risk"]["state"] == FLATTEN:
+    if state["risk"]["state"] == FLATTEN or state["risk"]["deleveraging"] == 1:
         return  # what is forced takes the orders that wait out of its way
     flat, lots, k = portfolio.is_flat(config, state, index), position["view"]["lots"], slot(orders_of)
     side = SELL if lots > 0 else BUY

@@ -8,7 +8,20 @@ from numba.core import types
 from numba.extending import intrinsic
 from numba.np.numpy_support import from_dtype
 
-from core.records import BAR, CLEAR, COMMAND, FILL, INTENT, LEVEL, ORDER, PREDICTION, STATUS, TRADE
+from core.records import (
+    BAR,
+    CLEAR,
+    COMMAND,
+    FILL,
+    FUNDING,
+    INTENT,
+    LEVEL,
+    ORDER,
+    PREDICTION,
+    STATUS,
+    TRADE,
+    TRANSFER,
+)
 
 
 def _cast_to(dtype: np.dtype) -> Any:
@@ -38,3 +51,5 @@ as_level: Final = _cast_to(LEVEL)
 as_trade: Final = _cast_to(TRADE)
 as_clear: Final = _cast_to(CLEAR)
 as_status: Final = _cast_to(STATUS)
+as_funding: Final = _cast_to(FUNDING)
+as_transfer: Final = _cast_to(TRANSFER)

@@ -17,13 +17,14 @@ from typing import Final
 
 import numpy as np
 
-from core import simulation, strategies
+from core import limits, simulation, strategies
 from core.errors import BadConfig
 from core.fees import Charged, start_taker_ppm
 from core.instruments import Instrument
-from core.layout import CONFIG, INSTRUMENTS_MAX, PRICE_TICKS_MAX, RATE_SLOTS, zeros
+from core.layout import CONFIG, INSTRUMENTS_MAX, PRICE_TICKS_MAX, zeros
+from core.limits import TIME_NS_MAX
 from core.records import PPM
-from core.settings import Execution, Risk, Strategy, Trading, within
+from core.settings import Account, Execution, Strategy, Trading, within
 from core.strategies import parameters
 from core.units import DIVISOR_MAX
 
@@ -33,7 +34,6 @@ AMOUNT_MAX: Final = 2**62
 BASE_UNITS_MAX: Final = 2**61
 PROFILES: Final = ("spot", "margin")
 LEVERAGE_MAX_PPM: Final = 100 * PPM  # of a margin account
-TIME_NS_MAX: Final = 10**17  # three years: no latency, lifetime or pause is longer
 
 
 def build(trading: Trading, instruments: Sequence[Instrument]) -> np.ndarray:
@@ -53,10 +53,10 @@ def build(trading: Trading, instruments: Sequence[Instrument]) -> np.ndarray:
         row[name] = getattr(trading.execution, name)
     row["simulation"] = simulation.build(trading.execution)
     row["order_latency_ns"] = simulation.least_ns(row["simulation"]["request"])
-    for name in Risk.__struct_fields__:
-        if name != "whitelist":
-            row[name] = getattr(trading.risk, name)
-    assigned = parameters.assigned(trading, [instrument.symbol for instrument in instruments])
+    symbols = [instrument.symbol for instrument in instruments]
+    limits.fill(row, trading.risk, symbols)
+    row["leverage_ppm"] = trading.account.leverage_ppm
+    assigned = parameters.assigned(trading, symbols)
     for market, instrument, strategy in zip(row["markets"], instruments, assigned, strict=False):
         _fill_market(market, instrument, trading, strategy, int(row["equity_max"]))
     row["key"] = int.from_bytes(hashlib.sha256(config.tobytes()).digest()[:8], "little") >> 2
@@ -73,7 +73,8 @@ def check(trading: Trading) -> None:
             f"account.profile is {trading.account.profile!r}: there is 'spot' (long-only, no leverage) and 'margin'"
         )
     strategies.check(trading)
-    _check_risk(trading.risk, LEVERAGE_MAX_PPM if trading.account.profile == "margin" else PPM)
+    _check_leverage(trading.account)
+    limits.check(trading.risk, trading.account.leverage_ppm)
     _check_execution(trading.execution)
 
 
@@ -86,8 +87,9 @@ def _cash(trading: Trading, instrument: Instrument) -> tuple[int, int]:
             f"{instrument.quote_unit} {instrument.quote}"
         )
     equity_max = int(units) * EQUITY_GROWTH_MAX
-    if equity_max * SUM_TERMS > AMOUNT_MAX:
-        most = Fraction(AMOUNT_MAX, SUM_TERMS * EQUITY_GROWTH_MAX) * Fraction(instrument.quote_unit)
+    exposures = SUM_TERMS * max(1, -(-trading.account.leverage_ppm // PPM))  # a position may be worth several equities
+    if equity_max * exposures > AMOUNT_MAX:
+        most = Fraction(AMOUNT_MAX, exposures * EQUITY_GROWTH_MAX) * Fraction(instrument.quote_unit)
         raise BadConfig(
             f"account.initial_cash is {trading.account.initial_cash}: at most {int(most)} {instrument.quote} fit 64 "
             f"bits at a unit of {instrument.quote_unit} with room to grow {EQUITY_GROWTH_MAX}-fold; use a larger unit"
@@ -120,6 +122,7 @@ def _fill_market(
         )
     whitelist = trading.risk.whitelist
     market["allowed"] = int(not whitelist or instrument.symbol in whitelist)
+    market["capacity_lots"] = trading.risk.capacity_lots.get(instrument.symbol, 0)
     market["price_max"] = min(PRICE_TICKS_MAX, AMOUNT_MAX // 2 // int(record["value_num"]))
     market["lots_max"] = BASE_UNITS_MAX // int(record["lot_units"])
     market["unit_den"] = unit_den
@@ -151,9 +154,14 @@ def _check_instruments(trading: Trading, instruments: Sequence[Instrument]) -> N
                 f"{instrument.symbol} counts {instrument.quote} in units of {instrument.quote_unit}, {symbols[0]} in "
                 f"{instruments[0].quote_unit}: one account has one unit"
             )
-    unknown = [symbol for symbol in trading.risk.whitelist if symbol not in symbols]
-    if unknown:
-        raise BadConfig(f"risk.whitelist names {', '.join(unknown)}; the tape has {', '.join(symbols)}")
+    named = {
+        "risk.whitelist": trading.risk.whitelist,
+        "risk.capacity_lots": tuple(trading.risk.capacity_lots),
+        **{f"risk.groups[{group.name}].symbols": group.symbols for group in trading.risk.groups},
+    }
+    for key, names in named.items():
+        if unknown := [symbol for symbol in names if symbol not in symbols]:
+            raise BadConfig(f"{key} names {', '.join(unknown)}; the tape has {', '.join(symbols)}")
 
 
 def _check_execution(execution: Execution) -> None:
@@ -170,35 +178,10 @@ def _check_execution(execution: Execution) -> None:
     simulation.build(execution)
 
 
-def _check_risk(risk: Risk, leverage_ppm: int) -> None:
-    within("risk.sigma_target_ppm", risk.sigma_target_ppm, 1, PPM)
-    for name in ("asset_cap_ppm", "total_cap_ppm"):
-        within(f"risk.{name}", getattr(risk, name), 1, leverage_ppm)  # above the whole account is leverage
-    for name in ("daily_stop_ppm", "flatten_daily_loss_ppm", "flatten_drawdown_ppm"):
-        within(f"risk.{name}", getattr(risk, name), 1, PPM)
-    for name in ("caution_multiplier_ppm", "min_confidence_ppm"):
-        within(f"risk.{name}", getattr(risk, name), 0, PPM)
-    within("risk.price_band_ppm", risk.price_band_ppm, 1, 1000 * PPM)
-    within("risk.max_orders_per_hour", risk.max_orders_per_hour, 0, RATE_SLOTS)
-    within("risk.circuit_failures", risk.circuit_failures, 1, 1_000_000)
-    for name in ("prediction_ttl_ns", "cooldown_ns", "circuit_open_ns"):
-        within(f"risk.{name}", getattr(risk, name), 0, TIME_NS_MAX)
-    within("risk.caution_drawdown_ppm", risk.caution_drawdown_ppm, 1, PPM)
-    caution, halt, flatten = risk.caution_drawdown_ppm, risk.halt_drawdown_ppm, risk.flatten_drawdown_ppm
-    _below("risk.caution_drawdown_ppm", caution, "risk.halt_drawdown_ppm", halt)
-    _below("risk.halt_drawdown_ppm", halt, "risk.flatten_drawdown_ppm", flatten)
-    if risk.daily_stop_ppm > risk.flatten_daily_loss_ppm:
+def _check_leverage(account: Account) -> None:
+    within("account.leverage_ppm", account.leverage_ppm, PPM, LEVERAGE_MAX_PPM)
+    if account.profile == "spot" and account.leverage_ppm != PPM:
         raise BadConfig(
-            f"risk.daily_stop_ppm is {risk.daily_stop_ppm}, above risk.flatten_daily_loss_ppm "
-            f"{risk.flatten_daily_loss_ppm}: the account would be sold out before entries stop"
+            f"account.leverage_ppm is {account.leverage_ppm} and account.profile is 'spot': a spot account has no "
+            "leverage, leave it at 1000000 or use 'margin'"
         )
-    if risk.asset_cap_ppm > risk.total_cap_ppm:
-        raise BadConfig(
-            f"risk.asset_cap_ppm is {risk.asset_cap_ppm}, above risk.total_cap_ppm {risk.total_cap_ppm}: "
-            "one asset may not exceed the total"
-        )
-
-
-def _below(key: str, value: int, other: str, limit: int) -> None:
-    if not value < limit:
-        raise BadConfig(f"{key} is {value}, {other} is {limit}: the first must be below the second")

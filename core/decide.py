@@ -1,7 +1,7 @@
 """From what a strategy wants to an order: resolve against position and live orders, size, clip, choose the way in.
 
-Size is the base sizer's (see ``base_lots``), times the CAUTION multiplier, then the minimum of all headrooms: asset
-cap, total cap, free cash, the largest quantity proven to fit. Nothing changes it afterwards; the chain in
+Size is the base sizer's (see ``base_lots``), times the smallest multiplier in force (CAUTION, back-off), then the
+minimum of what every limit leaves room for (``core.exposure.room``). Nothing changes it afterwards; the chain in
 ``core.rules`` judges exactly this quantity.
 """
 
@@ -9,20 +9,18 @@ from typing import Final
 
 import numpy as np
 
-from core import bracket, chase, portfolio, rules, sending, units
+from core import bracket, chase, exposure, pace, portfolio, rules, sending, units
 from core.jit import inlined, kernel
-from core.records import PPM, Action, OrderFlag, OrderState, Reason, RiskState, Side
-from core.rules import asset_headroom, buy_cost, cash_budget, free_cash, total_headroom
+from core.records import PPM, Action, OrderFlag, OrderState, Reason, Side
 from core.strategies.parameters import BY_EDGE
 from core.strategies.wants import FLAT, LONG, MARKET, POST, SHORT
-from core.units import DOWN, INT64_MAX, UP, mul_div, share_ppm
+from core.units import DOWN, UP, mul_div, share_ppm
 
 OPEN: Final = int(Action.OPEN)
 REDUCE: Final = int(Action.REDUCE)
 CANCEL: Final = int(Action.CANCEL)
 BUY: Final = int(Side.BUY)
 SELL: Final = int(Side.SELL)
-CAUTION: Final = int(RiskState.CAUTION)
 PENDING_CANCEL: Final = int(OrderState.PENDING_CANCEL)
 POST_ONLY: Final = int(OrderFlag.POST_ONLY)
 IMMEDIATE: Final = int(OrderFlag.IMMEDIATE)
@@ -41,9 +39,7 @@ ORDER_IN_FLIGHT: Final = int(Reason.ORDER_IN_FLIGHT)
 DUST: Final = int(Reason.DUST)
 SIZE_ZERO: Final = int(Reason.SIZE_ZERO)
 SIGMA_MISSING: Final = int(Reason.SIGMA_MISSING)
-EXPOSURE_ASSET: Final = int(Reason.EXPOSURE_ASSET)
-EXPOSURE_TOTAL: Final = int(Reason.EXPOSURE_TOTAL)
-CASH: Final = int(Reason.CASH)
+BACK_OFF: Final = int(Reason.BACK_OFF)
 _EDGE_MAX: Final = 2**48  # so that it can be earned over any number of horizons
 
 
@@ -140,25 +136,10 @@ def size_entry(config: np.void, state: np.void, index: int, side: int, sigma_ppm
     price = state["positions"][index]["price"]
     if target == 0 or price < 1:
         return target, 0, SIZE_ZERO
-    instrument = config["markets"][index]["instrument"]
-    lots, reason = min(target, config["markets"][index]["lots_max"]), SIZE_ZERO
-    if state["risk"]["state"] == CAUTION:
-        lots = share_ppm(lots, config["caution_multiplier_ppm"], DOWN)
-    asset = max(0, asset_headroom(config, state, index, side))
-    total = max(0, total_headroom(config, state, index, side))
-    if lots > INT64_MAX // (price * instrument["value_num"]):  # too many to multiply with
-        lots = units.lots_for(instrument, price, max(asset, total))
-    value = units.notional(instrument, price, lots, UP)
-    if value > asset:
-        lots, reason = units.lots_for(instrument, price, asset), EXPOSURE_ASSET
-        value = units.notional(instrument, price, lots, UP)
-    if value > total:
-        lots, reason = units.lots_for(instrument, price, total), EXPOSURE_TOTAL
-    if config["is_margin"] == 0 and buy_cost(config, index, price, lots) > free_cash(config, state):
-        worst = units.worse_price(price, config["slippage_ppm"], True)
-        cash = units.lots_for(instrument, worst, cash_budget(config, state, index))
-        if cash < lots:
-            lots, reason = cash, CASH
+    lots = pace.scaled(config, state, min(target, config["markets"][index]["lots_max"]))
+    if lots == 0:
+        return target, 0, BACK_OFF if state["risk"]["backed_off"] == 1 else SIZE_ZERO
+    lots, reason = exposure.room(config, state, index, side, lots, price)
     return target, lots, (reason if lots == 0 else 0)
 
 

@@ -16,8 +16,21 @@ from typing import Any, Final
 import numpy as np
 from numba.core import types
 
+from core import book as book_of
 from core import risk, simulator, step
-from core.cast import as_bar, as_clear, as_command, as_fill, as_level, as_order, as_prediction, as_trade
+from core.cast import (
+    as_bar,
+    as_clear,
+    as_command,
+    as_fill,
+    as_funding,
+    as_level,
+    as_order,
+    as_prediction,
+    as_status,
+    as_trade,
+    as_transfer,
+)
 from core.errors import BadInput, require
 from core.jit import compiled, kernel, readable, writable
 from core.layout import BOOK, CONFIG, OUTBOX, OUTBOX_SLOTS, STATE, VENUE, zeros
@@ -34,6 +47,9 @@ IS_LEVEL: Final = int(Kind.LEVEL)
 IS_TRADE: Final = int(Kind.TRADE)
 IS_CLEAR: Final = int(Kind.CLEAR)
 IS_TIMER: Final = int(Kind.TIMER)
+IS_STATUS: Final = int(Kind.STATUS)
+IS_FUNDING: Final = int(Kind.FUNDING)
+IS_TRANSFER: Final = int(Kind.TRANSFER)
 IS_INTENT: Final = int(Kind.INTENT)
 IS_MARK: Final = int(Kind.MARK)
 NO_BOOKS: Final = np.zeros(0, BOOK)
@@ -58,7 +74,7 @@ def new_state(config: np.ndarray) -> np.ndarray:
     account["next_order_id"] = 1
     for position, market in zip(state[0]["positions"], config[0]["markets"], strict=True):
         position["proposal"]["cost"] = market["params"]["cost_ppm"]  # what a strategy that states none reckons with
-    risk.start(config[0], state[0])
+    risk.start(state[0])
     return state
 
 
@@ -270,6 +286,8 @@ def core_input(config: np.void, state: np.void, books: np.ndarray, record: np.vo
         step.check_bar(config, state, bar)
         step.on_bar(config, state, box, bar, handles)
     elif kind == IS_PREDICTION:
+        for index in range(len(books)):
+            see_depth(state, books[index], index)
         step.on_prediction(config, state, box, as_prediction(record), handles)
     elif kind == IS_ORDER:
         step.on_order(config, state, box, as_order(record))
@@ -278,18 +296,22 @@ def core_input(config: np.void, state: np.void, books: np.ndarray, record: np.vo
     elif kind == IS_COMMAND:
         step.on_command(config, state, box, as_command(record))
     elif kind == IS_TIMER:
+        for index in range(len(books)):
+            see_depth(state, books[index], index)
         step.on_timer(config, state, box, record["ts_known"], handles)
     elif kind in (IS_LEVEL, IS_TRADE, IS_CLEAR):
         if record["instrument"] >= len(books):
             raise BadInput("a book record's instrument index is not one of this account's books")
         market_input(config, state, books[record["instrument"]], record, box, handles)
+    elif kind in (IS_STATUS, IS_FUNDING, IS_TRANSFER):
+        _venue_input(config, state, record, box)
     else:
         raise BadInput("the core takes inputs only: a record of kind below 32 that its version knows")
 
 
 @kernel
 def market_input(config: np.void, state: np.void, book: np.void, record: np.void, box: np.void, handles: Any) -> None:
-    """Feed a row of a tape of books, dtype RECORD, to the core: LEVEL, TRADE or CLEAR of ``book``, or PREDICTION."""
+    """Feed a row of a tape of books, dtype RECORD, to the core: of ``book``, or of any other kind it takes."""
     kind = record["kind"]
     if kind == IS_LEVEL:
         step.on_level(config, state, box, book, as_level(record))
@@ -300,7 +322,31 @@ def market_input(config: np.void, state: np.void, book: np.void, record: np.void
     elif kind == IS_PREDICTION:
         step.on_prediction(config, state, box, as_prediction(record), handles)
     else:
-        raise BadInput("a tape of books holds LEVEL, CLEAR, TRADE and PREDICTION records only")
+        _venue_input(config, state, record, box)
+
+
+@kernel
+def _venue_input(config: np.void, state: np.void, record: np.void, box: np.void) -> None:
+    """Feed one STATUS, FUNDING or TRANSFER to the core."""
+    kind = record["kind"]
+    if kind == IS_STATUS:
+        step.on_status(config, state, box, as_status(record))
+    elif kind == IS_FUNDING:
+        step.on_funding(config, state, box, as_funding(record))
+    elif kind == IS_TRANSFER:
+        step.on_transfer(config, state, box, as_transfer(record))
+    else:
+        raise BadInput(
+            "a tape of books holds LEVEL, CLEAR, TRADE, PREDICTION, STATUS, FUNDING and TRANSFER records only"
+        )
+
+
+@kernel
+def see_depth(state: np.void, book: np.void, index: int) -> None:
+    """Show what the best prices hold, before a decision: only then, since it changes with almost every row."""
+    view = state["positions"][index]["view"]
+    view["bid_qty"] = book_of.qty_at(book, True, view["bid"]) if view["bid"] > 0 else 0
+    view["ask_qty"] = book_of.qty_at(book, False, view["ask"]) if view["ask"] > 0 else 0
 
 
 @kernel

@@ -23,7 +23,7 @@ GROUPS_MAX: Final = 16  # themes and clusters
 MEMORY_WORDS: Final = 256  # int64 words a strategy may keep per instrument
 RATE_SLOTS: Final = 256  # submit times kept for the rolling hour
 FILL_SLOTS: Final = 256  # executions kept per instrument, to know a fill that is delivered again
-OUTBOX_SLOTS: Final = 1024  # most records one input can produce
+OUTBOX_SLOTS: Final = 2048  # most records one input can produce
 PRICE_TICKS_MAX: Final = 2**42  # so that price x window x window of a moving average stays inside 64 bits
 
 BOOK_TICKS: Final = 2**16  # prices of a book around its touch that are one array look-up away
@@ -90,11 +90,14 @@ MARKET: Final = np.dtype(
             "price_max",  # ticks; price x value_num fits 61 bits
             "lots_max",  # base units of that many lots fit 61 bits
             "unit_den",  # value_den x lot_units: divides price x value_num x base units to quote units
+            "capacity_lots",  # most lots of one entry; 0: no limit
         ),
     ]
 )
 
 GROUP: Final = np.dtype(_ints("is_cluster", "cap_ppm", "members"))  # members: bit k set for instrument k
+BUCKET_SLOTS: Final = 64  # a rolling minute in seconds, a rolling hour in minutes, and room
+LOSS_SLOTS: Final = 16  # times kept of round trips that lost
 
 CONFIG: Final = np.dtype(
     [
@@ -104,6 +107,7 @@ CONFIG: Final = np.dtype(
             "initial_cash",  # quote units
             "equity_max",  # quote units: the bound all arithmetic was proven for
             "is_margin",  # 1: short positions and borrowed cash within the caps
+            "leverage_ppm",  # exposure in ppm of equity that uses all margin
             "order_latency_ns",  # no request arrives sooner
             "decision_interval_ns",
             "decide_on_event",  # 1: also after every instant at which something became known
@@ -118,11 +122,28 @@ CONFIG: Final = np.dtype(
             "flatten_drawdown_ppm",
             "caution_multiplier_ppm",
             "daily_stop_ppm",
+            "weekly_stop_ppm",
             "flatten_daily_loss_ppm",
+            "daily_loss_limit_ppm",  # of the initial cash; 0: no limit
+            "total_loss_limit_ppm",
+            "day_offset_ns",  # where days begin: ``core.days``
+            "day_seasons",
             "min_confidence_ppm",
             "prediction_ttl_ns",
             "price_band_ppm",
             "max_orders_per_hour",  # 0: no limit
+            "max_signals_per_hour",
+            "max_signals_per_hour_high",
+            "high_confidence_ppm",
+            "backoff_losses",
+            "backoff_window_ns",
+            "backoff_cut_ppm",
+            "turnover_minute_ppm",
+            "turnover_hour_ppm",
+            "fee_guard_ppm",
+            "fee_budget_day_ppm",
+            "depth_share_ppm",
+            "deleverage_ppm",
             "cooldown_ns",
             "circuit_failures",
             "circuit_open_ns",
@@ -200,7 +221,12 @@ POSITION: Final = _lines(
             "previous_close",  # ticks; 0 before the second bar
             "decided_ts",  # latest bar_ts a decision was made for: the key of idempotence
             "exit_ns",  # when the position last became flat; 0: never
-            "refused",  # the last refusal of a quote per side and of a bracket, so that one that stands is said once
+            "cost",  # quote units paid for ``base_units``, at their average; shorts: received, negative
+            "realised",  # quote units earned by everything closed so far, fees and funding taken off
+            "trip_start",  # ``realised`` when the present round trip began
+            "status",  # MarketStatus; 0: nothing was said, it trades
+            "status_until_ns",  # when ``status`` ends by itself; 0: it does not
+            "refused",  # the last refusal of a quote per side, a forced exit, a bracket: one that stands is said once
             "take_profit",  # ticks: where the position is to be left; 0: not by a price
             "stop_loss",
             "entered",  # side of the entry those two are for
@@ -230,24 +256,51 @@ ORDER_SLOT: Final = np.dtype(
 # The live ones first, oldest first; then the one that ended last and some before it. The last slot is scratch.
 ORDERS: Final = np.dtype([*_ints("live"), ("slots", ORDER_SLOT, (ORDERS_MAX + 1,))])
 
+BUCKETS: Final = np.dtype([("number", "<i8", (BUCKET_SLOTS,)), ("amount", "<i8", (BUCKET_SLOTS,))])
 RISK_STATE: Final = np.dtype(
     [
         *_ints(
             "state",
             "peak_equity",
             "drawdown_max_ppm",
-            "peak_bound",  # while the peak is at most this ...
-            "attention",  # ... and equity above this, no drawdown tier and no new worst drawdown is possible
-            "day",  # UTC days since the epoch
+            "peak_bound",  # while the peak is at most this, ...
+            "attention",  # ... equity above this ...
+            "exposure_bound",  # ... and exposure at most this, no limit is reached
+            "day",  # of the venue's calendar, days since 1970-01-01
             "day_end_ns",
             "day_equity",  # at the start of that day
+            "day_balance",  # the same without what was unrealised
             "day_floor",  # equity at or below which the daily stop holds
             "day_stopped",
+            "day_fees",  # quote units paid in that day
+            "week",
+            "week_equity",  # at the start of that week
+            "week_floor",
+            "week_stopped",
+            "start_equity",  # what was paid in: the initial cash, deposits less withdrawals
+            "total_floor",  # equity at or below which the account has lost all it may, ...
+            "day_sell_floor",  # ... the day's equity all that it may, ...
+            "day_limit_floor",  # ... the day's balance all that it may: everything is closed
+            "total_stopped",
+            "deleveraging",  # 1: more margin in use than ``deleverage_ppm``
             "failures",  # venue rejects in a row
             "circuit_until_ns",
+            "probe_id",  # the order sent to see whether an open circuit can close; 0: none
+            "probe_instrument",
+            "trips",  # how often the circuit opened
+            "trips_week",
+            "losses",  # round trips that lost; index into the ring below
+            "backed_off",  # 1: sizes are cut for the rest of the day
+            "signals",  # entries approved; index into the ring below
+            "signals_high",
             "submitted",  # orders ever submitted; index into the ring below
         ),
+        ("loss_ns", "<i8", (LOSS_SLOTS,)),
+        ("signal_ns", "<i8", (RATE_SLOTS,)),
+        ("signal_high_ns", "<i8", (RATE_SLOTS,)),
         ("submit_ns", "<i8", (RATE_SLOTS,)),
+        ("seconds", BUCKETS),  # what was traded, by second
+        ("minutes", BUCKETS),
     ]
 )
 

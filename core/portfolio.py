@@ -6,6 +6,7 @@ import numpy as np
 
 from core import units
 from core.errors import BadInput
+from core.impact import PPB, funding_payment
 from core.jit import inlined, kernel
 from core.layout import FILL_SLOTS
 from core.records import FeeAsset, Side
@@ -13,6 +14,7 @@ from core.units import DOWN, INT64_MAX, UP, as_int
 
 BUY: Final = int(Side.BUY)
 FEE_IN_BASE: Final = int(FeeAsset.BASE)
+BASE_UNITS_MAX: Final = 2**61
 
 
 @kernel
@@ -48,16 +50,14 @@ def book_fill(config: np.void, state: np.void, fill: np.void) -> None:
     if amount > config["equity_max"]:
         raise BadInput("a fill's value is beyond the equity bound proven at start: check its ticks and lots")
     moved = fill["qty"] * market["instrument"]["lot_units"]
-    if is_buy:
-        account["cash"] -= amount
-        position["base_units"] += moved
-    else:
-        account["cash"] += amount
-        position["base_units"] -= moved
+    if not is_buy:
+        amount, moved = -amount, -moved
+    fee = 0 if fill["flags"] == FEE_IN_BASE else fill["fee"]
     if fill["flags"] == FEE_IN_BASE:
-        position["base_units"] -= fill["fee"]
-    else:
-        account["cash"] -= fill["fee"]
+        moved -= fill["fee"]
+    account["cash"] -= amount + fee
+    position["realised"] -= fee
+    _change(position, moved, amount)
     executions = state["executions"][index]
     executions["order_ids"][executions["booked"] % FILL_SLOTS] = fill["order_id"]
     executions["exec_ids"][executions["booked"] % FILL_SLOTS] = fill["exec_id"]
@@ -67,6 +67,94 @@ def book_fill(config: np.void, state: np.void, fill: np.void) -> None:
     view = position["view"]
     has_touch = view["bid"] > 0 and view["ask"] > 0
     mark(config, state, index, view["bid"] + view["ask"] if has_touch else 2 * fill["price"])
+
+
+@kernel
+def _change(position: np.void, units_moved: int, paid: int) -> None:
+    """``units_moved`` base units more (below 0: less) for ``paid`` quote units (below 0: received), at average cost.
+
+    What closes takes its share of the cost, rounded up, so that what is earned is rounded down, and the average of what
+    stays is never above what was paid. Always: cash + the cost of all positions = what was paid in + all realised.
+    """
+    held = position["base_units"]
+    position["base_units"] = held + units_moved
+    if held == 0 or units_moved == 0 or (held > 0) == (units_moved > 0):
+        position["cost"] += paid
+    else:
+        closed = min(abs(held), abs(units_moved))
+        closing = _share(paid, closed, abs(units_moved))
+        released = _share(position["cost"], closed, abs(held))
+        position["realised"] -= closing + released
+        position["cost"] += paid - closing - released
+    _write_off(position)
+
+
+@kernel
+def _write_off(position: np.void) -> None:
+    """Where nothing is held, nothing is left that a cost could be the cost of."""
+    if position["base_units"] == 0:
+        position["realised"] -= position["cost"]
+        position["cost"] = 0
+
+
+@kernel
+def _share(amount: int, part: int, whole: int) -> int:
+    """``part`` / ``whole`` of ``amount``, rounded towards more: what we pay up, what we receive down."""
+    if part == whole:
+        return amount
+    return units.mul_div(amount, part, whole, UP) if amount >= 0 else -units.mul_div(-amount, part, whole, DOWN)
+
+
+@kernel
+def balance(config: np.void, state: np.void) -> int:
+    """Cash and what was paid for the positions: equity without what is not realised, in quote units."""
+    total = state["account"]["cash"]
+    for index in range(config["n_instruments"]):
+        total += state["positions"][index]["cost"]
+    return total
+
+
+@kernel
+def book_funding(config: np.void, state: np.void, funding: np.void) -> int:
+    """Pay or receive one FUNDING record; returns the quote units paid. Raises BadInput outside the proven range."""
+    index = as_int(funding["instrument"])
+    market, position = config["markets"][index], state["positions"][index]
+    if not 1 <= funding["price"] <= market["price_max"] or abs(funding["rate_ppb"]) > PPB:
+        raise BadInput("a funding's price or rate is outside the range proven at start: check its ticks and its unit")
+    paid = funding_payment(market, position["base_units"], funding["price"], funding["rate_ppb"])
+    if abs(paid) > config["equity_max"]:
+        raise BadInput("a funding payment is beyond the equity bound proven at start: check its rate")
+    state["account"]["cash"] -= paid
+    position["realised"] -= paid
+    mark(config, state, index, position["mark2"])
+    return paid
+
+
+@kernel
+def book_transfer(config: np.void, state: np.void, transfer: np.void) -> int:
+    """Take in or give away what one TRANSFER says; returns the quote units by which equity changed.
+
+    Base units come in at what they are worth now, so a transfer earns nothing. Raises BadInput outside the range
+    proven at start.
+    """
+    index, amount = as_int(transfer["instrument"]), transfer["amount"]
+    account, position, before = state["account"], state["positions"][index], state["account"]["equity"]
+    if transfer["flags"] == FEE_IN_BASE:
+        if abs(amount) > BASE_UNITS_MAX or abs(position["base_units"] + amount) > BASE_UNITS_MAX:
+            raise BadInput("a transfer's base units are beyond what fits: check its unit")
+        if position["mark2"] == 0:
+            raise BadInput("a transfer of base units before the instrument's first price: its worth is not known yet")
+        position["base_units"] += amount
+        hold(config, state, index)
+        mark(config, state, index, position["mark2"])
+        position["cost"] += account["equity"] - before
+        _write_off(position)
+    else:
+        if abs(amount) > config["equity_max"]:
+            raise BadInput("a transfer is beyond the equity bound proven at start: check its unit")
+        account["cash"] += amount
+        mark(config, state, index, position["mark2"])
+    return account["equity"] - before
 
 
 @kernel

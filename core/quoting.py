@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from core import orders, rules, sending
+from core import exposure, orders, rules, sending
 from core.jit import kernel
 from core.records import PPM, Action, OrderFlag, Reason, Side
 
@@ -60,4 +60,4 @@ def action_of(state: np.void, index: int, side: int, lots: int) -> int:
     """REDUCE if all of ``lots`` can only bring the position closer to flat, else OPEN."""
     held = state["positions"][index]["view"]["lots"]
     against = -held if side == BUY else held
-    return REDUCE if against >= lots + rules.pending_lots(state, index, side) else OPEN
+    return REDUCE if against >= lots + exposure.pending_lots(state, index, side) else OPEN

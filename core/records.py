@@ -243,7 +243,7 @@ class Metric(IntEnum):
     WEEKLY_LOSS_PPM = 6
     TOTAL_LOSS_PPM = 7
     MARGIN_PPM = 8
-    LOSSES = 9
+    LOSSES = 9  # round trips that ended at a loss
     MARKET_DATA = 10
 
 
@@ -290,6 +290,9 @@ class Reason(IntEnum):
     ORDERS_MAX = 44  # every slot of the instrument is taken
     BACK_OFF = 45
     TOTAL_LOSS = 46
+    SIGNAL_RATE = 47  # entries in a rolling hour
+    SIGNAL_RATE_HIGH = 48  # entries of high confidence in a rolling hour
+    REDUCE_ONLY = 49  # more than is left to reduce
     # risk state changes
     DRAWDOWN_CAUTION = 50
     DRAWDOWN_HALT = 51

@@ -1,4 +1,4 @@
-"""The risk state machine: NORMAL, CAUTION, HALT, FLATTEN, the daily limits, the circuit breaker and the kill switch.
+"""The risk state machine: NORMAL, CAUTION, HALT, FLATTEN; loss limits, margin, circuit breaker, kill switch.
 
 One definition of drawdown: (peak equity - equity) / peak equity, rounded up, the peak being the highest equity seen
 since the start or the last RESUME. Tiers only tighten by themselves, with two exceptions:
@@ -7,19 +7,22 @@ since the start or the last RESUME. Tiers only tighten by themselves, with two e
 - FLATTEN becomes HALT when nothing is left to sell and no order is live.
 
 HALT ends by RESUME alone. RESUME measures drawdown from the present equity on, or the same loss would halt again at
-once; it lifts neither the daily stop nor an open circuit, and is refused (recorded, nothing changes) while FLATTEN is
-under way. Every change is one RISK record with metric, value and limit.
+once; it lifts neither a daily or weekly stop, nor the total loss limit, nor an open circuit, and is refused (recorded,
+nothing changes) while FLATTEN is under way. Every change is one RISK record with metric, value and limit.
+
+Every loss limit is turned into the equity at which it is reached when its day, week or account begins. After a mark a
+few comparisons see that nothing is near; only otherwise is anything measured (``core.forced.react``).
 """
 
 from typing import Final
 
 import numpy as np
 
-from core import portfolio
+from core import days, exposure, portfolio
 from core.jit import inlined, kernel
 from core.outbox import emit
-from core.records import DAY_NS, Command, Kind, Metric, Reason, RiskState
-from core.units import DOWN, INT64_MAX, UP, ratio_ppm, share_ppm
+from core.records import PPM, Command, Kind, Metric, Reason, RiskState
+from core.units import DOWN, INT64_MAX, UP, mul_div, ratio_ppm, share_ppm
 
 RISK: Final = int(Kind.RISK)
 NORMAL: Final = int(RiskState.NORMAL)
@@ -30,6 +33,10 @@ FLATTEN: Final = int(RiskState.FLATTEN)
 NO_METRIC: Final = int(Metric.NONE)
 DRAWDOWN: Final = int(Metric.DRAWDOWN_PPM)
 DAILY_LOSS: Final = int(Metric.DAILY_LOSS_PPM)
+WEEKLY_LOSS: Final = int(Metric.WEEKLY_LOSS_PPM)
+TOTAL_LOSS: Final = int(Metric.TOTAL_LOSS_PPM)
+MARGIN: Final = int(Metric.MARGIN_PPM)
+LOSSES: Final = int(Metric.LOSSES)
 OPERATOR: Final = int(Metric.OPERATOR)
 VENUE_FAILURES: Final = int(Metric.VENUE_FAILURES)
 LEDGER: Final = int(Metric.LEDGER)
@@ -38,8 +45,12 @@ DRAWDOWN_CAUTION: Final = int(Reason.DRAWDOWN_CAUTION)
 DRAWDOWN_HALT: Final = int(Reason.DRAWDOWN_HALT)
 DRAWDOWN_FLATTEN: Final = int(Reason.DRAWDOWN_FLATTEN)
 DAILY_STOP: Final = int(Reason.DAILY_STOP)
+WEEKLY_STOP: Final = int(Reason.WEEKLY_STOP)
 DAILY_FLATTEN: Final = int(Reason.DAILY_FLATTEN)
+TOTAL_LOSS_FLATTEN: Final = int(Reason.TOTAL_LOSS_FLATTEN)
+DELEVERAGE: Final = int(Reason.DELEVERAGE)
 NEW_DAY: Final = int(Reason.NEW_DAY)
+NEW_WEEK: Final = int(Reason.NEW_WEEK)
 RECOVERED: Final = int(Reason.RECOVERED)
 FACT_BEYOND_LIMIT: Final = int(Reason.FACT_BEYOND_LIMIT)
 CIRCUIT_OPEN: Final = int(Reason.CIRCUIT_OPEN)
@@ -52,6 +63,9 @@ KILL_HALT: Final = int(Command.KILL_HALT)
 KILL_FLATTEN: Final = int(Command.KILL_FLATTEN)
 RESUME: Final = int(Command.RESUME)
 
+NO_FLOOR: Final = -(2**62)  # below any equity
+WHOLES_MAX: Final = 1_000_000  # a ratio above that many wholes is counted as that many
+
 
 @kernel
 def move(state: np.void, box: np.void, to: int, reason: int, metric: int, value: int, limit: int) -> None:
@@ -61,62 +75,111 @@ def move(state: np.void, box: np.void, to: int, reason: int, metric: int, value:
     risk["state"] = to
 
 
-@kernel
-def start(config: np.void, state: np.void) -> None:
-    """The risk state of an account that begins with the equity it has now."""
+def start(state: np.void) -> None:
+    """The risk state of an account that begins with the equity it has now; the first record begins its first day."""
     risk, equity = state["risk"], state["account"]["equity"]
-    risk["peak_equity"] = equity
+    risk["peak_equity"] = risk["start_equity"] = equity
+    risk["attention"] = INT64_MAX
+
+
+@kernel
+def _floor(base: int, of: int, limit_ppm: int) -> int:
+    """The equity at which the loss since ``base`` is ``limit_ppm`` of ``of``; far below everything for no limit."""
+    return base - share_ppm(max(0, of), limit_ppm, UP) if limit_ppm > 0 else NO_FLOOR
+
+
+@kernel
+def _measure_day(config: np.void, state: np.void) -> None:
+    """From here on the day's losses count.
+
+    FTMO's daily limit is a share of the initial capital below the balance at midnight, which is what is realised,
+    without the profit or loss of open positions (FTMO Academy, "Maximum Daily Loss").
+    """
+    risk, equity = state["risk"], max(0, state["account"]["equity"])
     risk["day_equity"] = equity
-    risk["day_floor"] = equity - share_ppm(equity, config["daily_stop_ppm"], UP)
-    _watch(config, risk, equity)
+    risk["day_balance"] = portfolio.balance(config, state)
+    risk["day_fees"] = 0
+    risk["day_floor"] = _floor(equity, equity, config["daily_stop_ppm"])
+    risk["day_sell_floor"] = _floor(equity, equity, config["flatten_daily_loss_ppm"])
+    risk["day_limit_floor"] = _floor(risk["day_balance"], risk["start_equity"], config["daily_loss_limit_ppm"])
+
+
+@kernel
+def _measure_week(config: np.void, state: np.void) -> None:
+    risk, equity = state["risk"], max(0, state["account"]["equity"])
+    risk["week_equity"] = equity
+    risk["week_floor"] = _floor(equity, equity, config["weekly_stop_ppm"])
 
 
 @kernel
 def new_day(config: np.void, state: np.void, box: np.void) -> None:
-    """At the first record of a UTC day: measure the day's loss from the equity last marked, lift the daily stop."""
-    risk, account = state["risk"], state["account"]
-    day = account["now_ns"] // DAY_NS
-    if day <= risk["day"]:
+    """At the first record of a day of the venue's calendar: measure from the equity last marked, lift what it lifts."""
+    risk, now = state["risk"], state["account"]["now_ns"]
+    day = days.local_day(config, now)
+    if risk["day_end_ns"] == 0:
+        risk["total_floor"] = _floor(risk["start_equity"], risk["start_equity"], config["total_loss_limit_ppm"])
+    elif day <= risk["day"]:
         return
-    equity = max(0, account["equity"])
     risk["day"] = day
-    risk["day_end_ns"] = (day + 1) * DAY_NS
-    risk["day_equity"] = equity
-    risk["day_floor"] = equity - share_ppm(equity, config["daily_stop_ppm"], UP)
-    _watch(config, risk, risk["peak_bound"])
+    risk["day_end_ns"] = days.day_start_ns(config, day + 1)
+    _measure_day(config, state)
     if risk["day_stopped"] == 1:
         risk["day_stopped"] = 0
         move(state, box, risk["state"], NEW_DAY, DAILY_LOSS, 0, config["daily_stop_ppm"])
+    if risk["backed_off"] == 1:
+        risk["backed_off"] = 0
+        move(state, box, risk["state"], NEW_DAY, LOSSES, 0, config["backoff_losses"])
+    week = days.week_of(day)
+    if week > risk["week"]:
+        risk["week"] = week
+        risk["trips_week"] = 0
+        _measure_week(config, state)
+        if risk["week_stopped"] == 1:
+            risk["week_stopped"] = 0
+            move(state, box, risk["state"], NEW_WEEK, WEEKLY_LOSS, 0, config["weekly_stop_ppm"])
+    _watch(config, risk, risk["peak_bound"])
 
 
 @inlined
 def is_due(state: np.void) -> bool:
-    """``update`` has something to do: a new peak, equity where a limit may be, or a halted account to look after."""
-    risk, equity = state["risk"], state["account"]["equity"]
-    return equity > risk["peak_equity"] or equity <= risk["attention"] or risk["state"] >= HALT
+    """After every mark: note a new peak, and say whether any limit may be reached. Almost always four comparisons."""
+    risk, account = state["risk"], state["account"]
+    equity = account["equity"]
+    if equity > risk["peak_equity"]:
+        risk["peak_equity"] = equity
+        if equity > risk["peak_bound"]:
+            return True
+    return equity <= risk["attention"] or account["exposure"] > risk["exposure_bound"] or risk["state"] >= HALT
 
 
 @kernel
 def update(config: np.void, state: np.void, box: np.void) -> None:
-    """Drawdown, its tiers and the daily stop, after every mark."""
-    risk, equity = state["risk"], state["account"]["equity"]
-    if equity > risk["peak_equity"]:
-        risk["peak_equity"] = equity
-        if equity > risk["peak_bound"]:
-            _watch(config, risk, equity + (equity >> 10))
-    if equity <= risk["attention"]:
+    """Every limit on equity and exposure, if one may be reached."""
+    risk, account = state["risk"], state["account"]
+    equity = account["equity"]
+    if equity > risk["peak_bound"]:
+        _watch(config, risk, equity + (equity >> 10))
+    if equity <= risk["attention"] or account["exposure"] > risk["exposure_bound"]:
         _measure(config, state, box)
 
 
 @kernel
 def _measure(config: np.void, state: np.void, box: np.void) -> None:
-    """Equity is where a limit may be: see which one is."""
+    """Equity or exposure is where a limit may be: see which one is."""
     risk, equity = state["risk"], state["account"]["equity"]
     drawdown = drawdown_ppm(state)
     risk["drawdown_max_ppm"] = max(risk["drawdown_max_ppm"], drawdown)
     _tiers(config, state, box, drawdown)
-    if equity <= risk["day_floor"]:
-        _daily_loss(config, state, box, ratio_ppm(risk["day_equity"] - equity, max(1, risk["day_equity"]), DOWN))
+    if equity <= risk["day_floor"] and risk["day_stopped"] == 0:
+        _stop_day(config, state, box)
+    if equity <= risk["week_floor"] and risk["week_stopped"] == 0:
+        risk["week_stopped"] = 1
+        loss = _loss_ppm(risk["week_equity"], equity, risk["week_equity"])
+        move(state, box, risk["state"], WEEKLY_STOP, WEEKLY_LOSS, loss, config["weekly_stop_ppm"])
+    if equity <= exposure.hard_floor(risk):
+        _sell_out(config, state, box)
+    if config["is_margin"] == 1:
+        _margin(config, state, box)
     _watch(config, risk, risk["peak_equity"])
 
 
@@ -124,32 +187,79 @@ def _measure(config: np.void, state: np.void, box: np.void) -> None:
 def drawdown_ppm(state: np.void) -> int:
     """The one definition: (peak equity - equity) / peak equity in ppm, rounded up."""
     peak, equity = state["risk"]["peak_equity"], state["account"]["equity"]
-    return 0 if equity >= peak else ratio_ppm(peak - equity, max(1, peak), UP)
+    return 0 if equity >= peak else _ratio(peak - equity, peak, UP)
+
+
+@kernel
+def _ratio(part: int, whole: int, up: int) -> int:
+    """``part`` >= 0 in ppm of ``whole``, which counts as one unit at least; ``WHOLES_MAX`` wholes at most."""
+    whole = max(1, whole)
+    return WHOLES_MAX * PPM if part // whole >= WHOLES_MAX else ratio_ppm(part, whole, up)
+
+
+@kernel
+def _loss_ppm(base: int, equity: int, of: int) -> int:
+    """The loss since ``base`` in ppm of ``of``, rounded down: at a floor it is at least the limit."""
+    return _ratio(max(0, base - equity), of, DOWN)
 
 
 @kernel
 def _watch(config: np.void, risk: np.void, peak: int) -> None:
     """Set the equity above which, from any peak up to ``peak``, no limit and no new worst drawdown is possible.
 
-    ceil((p - e) 10^6 / p) >= L holds exactly for e < p - floor((L - 1) p / 10^6), and that grows with p. In CAUTION
-    every mark is measured: the way back is watched too.
+    ceil((p - e) 10^6 / p) >= L holds exactly for e < p - floor((L - 1) p / 10^6), and that grows with p. On margin also
+    the exposure up to which, above that equity, margin is no matter. In CAUTION and while margin is short every mark is
+    measured: the way back is watched too.
     """
     least = min(config["caution_drawdown_ppm"], risk["drawdown_max_ppm"] + 1)
+    floor = max(peak - share_ppm(max(0, peak), least - 1, DOWN) - 1, exposure.hard_floor(risk))
+    if risk["day_stopped"] == 0:
+        floor = max(floor, risk["day_floor"])
+    if risk["week_stopped"] == 0:
+        floor = max(floor, risk["week_floor"])
     risk["peak_bound"] = peak
-    attention = max(peak - share_ppm(max(0, peak), least - 1, DOWN) - 1, risk["day_floor"])
-    risk["attention"] = INT64_MAX if risk["state"] == CAUTION else attention
+    risk["attention"] = INT64_MAX if risk["state"] == CAUTION or risk["deleveraging"] == 1 else floor
+    risk["exposure_bound"] = exposure.margin_allowed(config, floor) if config["is_margin"] == 1 else INT64_MAX
 
 
 @kernel
-def _daily_loss(config: np.void, state: np.void, box: np.void, loss: int) -> None:
-    """At the daily stop no more entries today; at the daily loss limit sell out (requirements RISK-03, RISK-12)."""
+def _stop_day(config: np.void, state: np.void, box: np.void) -> None:
+    """No more entries today (requirements RISK-12)."""
     risk = state["risk"]
+    risk["day_stopped"] = 1
+    loss = _loss_ppm(risk["day_equity"], state["account"]["equity"], risk["day_equity"])
+    move(state, box, risk["state"], DAILY_STOP, DAILY_LOSS, loss, config["daily_stop_ppm"])
+
+
+@kernel
+def _sell_out(config: np.void, state: np.void, box: np.void) -> None:
+    """A loss limit is reached: close everything (requirements RISK-03, RISK-13); the total limit for good."""
+    risk, equity = state["risk"], state["account"]["equity"]
+    if equity <= risk["total_floor"]:
+        risk["total_stopped"] = 1
+        reason, metric, limit = TOTAL_LOSS_FLATTEN, TOTAL_LOSS, config["total_loss_limit_ppm"]
+        loss = _loss_ppm(risk["start_equity"], equity, risk["start_equity"])
+    elif equity <= risk["day_limit_floor"]:
+        reason, metric, limit = DAILY_FLATTEN, DAILY_LOSS, config["daily_loss_limit_ppm"]
+        loss = _loss_ppm(risk["day_balance"], equity, risk["start_equity"])
+    else:
+        reason, metric, limit = DAILY_FLATTEN, DAILY_LOSS, config["flatten_daily_loss_ppm"]
+        loss = _loss_ppm(risk["day_equity"], equity, risk["day_equity"])
     if risk["day_stopped"] == 0:
-        risk["day_stopped"] = 1
-        move(state, box, risk["state"], DAILY_STOP, DAILY_LOSS, loss, config["daily_stop_ppm"])
-    sell_out = loss >= config["flatten_daily_loss_ppm"]
-    if sell_out and risk["state"] != FLATTEN and (risk["state"] != HALT or holds_anything(config, state)):
-        move(state, box, FLATTEN, DAILY_FLATTEN, DAILY_LOSS, loss, config["flatten_daily_loss_ppm"])
+        _stop_day(config, state, box)
+    if risk["state"] != FLATTEN and (risk["state"] != HALT or holds_anything(config, state)):
+        move(state, box, FLATTEN, reason, metric, loss, limit)
+
+
+@kernel
+def _margin(config: np.void, state: np.void, box: np.void) -> None:
+    """Too much margin in use: positions are reduced until it is not (requirements RISK-24)."""
+    risk, account = state["risk"], state["account"]
+    short = account["exposure"] > exposure.margin_allowed(config, account["equity"])
+    if short != (risk["deleveraging"] == 1):
+        risk["deleveraging"] = 1 if short else 0
+        used = _ratio(account["exposure"], exposure.margin_total(config, account["equity"]), UP)
+        move(state, box, risk["state"], DELEVERAGE if short else RECOVERED, MARGIN, used, config["deleverage_ppm"])
 
 
 @kernel
@@ -201,21 +311,62 @@ def command(config: np.void, state: np.void, box: np.void, number: int) -> None:
 
 @kernel
 def venue_reject(config: np.void, state: np.void, box: np.void) -> None:
-    """Count a venue's reject; at the limit, and at every further one, open the circuit for a while."""
-    risk = state["risk"]
+    """Count a venue's reject; enough of them in a row open the circuit for a while, and so does a rejected probe.
+
+    What is rejected while it is open was sent before, or is an exit: it neither counts nor keeps the circuit open.
+    """
+    risk, now = state["risk"], state["account"]["now_ns"]
+    if risk["failures"] >= config["circuit_failures"] and now < risk["circuit_until_ns"]:
+        return
     risk["failures"] += 1
     if risk["failures"] >= config["circuit_failures"]:
-        risk["circuit_until_ns"] = state["account"]["now_ns"] + config["circuit_open_ns"]
+        risk["circuit_until_ns"] = now + config["circuit_open_ns"]
+        risk["probe_id"] = 0
+        risk["trips"] += 1
+        risk["trips_week"] += 1
         move(state, box, risk["state"], CIRCUIT_OPEN, VENUE_FAILURES, risk["failures"], config["circuit_failures"])
 
 
 @kernel
 def venue_accept(config: np.void, state: np.void, box: np.void) -> None:
-    """An accepted order ends the series of rejects."""
+    """An accepted order ends the series of rejects, and closes a circuit whose time is over."""
     risk = state["risk"]
     if risk["failures"] >= config["circuit_failures"]:
+        if state["account"]["now_ns"] < risk["circuit_until_ns"]:
+            return
         move(state, box, risk["state"], RECOVERED, VENUE_FAILURES, 0, config["circuit_failures"])
     risk["failures"] = 0
+    risk["probe_id"] = 0
+
+
+@kernel
+def transferred(config: np.void, state: np.void, amount: int) -> None:
+    """``amount`` quote units came from outside (below 0: went out), and equity has changed by it: nothing was earned.
+
+    Losses stay what they are in money, and so does what may still be lost. Drawdown stays what it is as a ratio: the
+    peak moves with equity, or a withdrawal would make a small loss of a large account a large loss of a small one.
+    """
+    risk, equity = state["risk"], state["account"]["equity"]
+    before = equity - amount
+    if before > 0 and equity > 0:
+        risk["peak_equity"] = max(equity, mul_div(risk["peak_equity"], equity, before, UP))
+    else:
+        risk["peak_equity"] = max(1, max(equity, risk["peak_equity"] + amount))
+    risk["start_equity"] += amount
+    risk["day_equity"] = max(0, risk["day_equity"] + amount)
+    risk["day_balance"] += amount
+    risk["week_equity"] = max(0, risk["week_equity"] + amount)
+    risk["day_floor"] = _moved(risk["day_floor"], amount)
+    risk["day_sell_floor"] = _moved(risk["day_sell_floor"], amount)
+    risk["day_limit_floor"] = _moved(risk["day_limit_floor"], amount)
+    risk["week_floor"] = _moved(risk["week_floor"], amount)
+    risk["total_floor"] = _moved(risk["total_floor"], amount)
+    _watch(config, risk, risk["peak_equity"])
+
+
+@kernel
+def _moved(floor: int, amount: int) -> int:
+    return floor if floor == NO_FLOOR else floor + amount
 
 
 @kernel

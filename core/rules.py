@@ -2,21 +2,23 @@
 
 Every rule is judged on the sized order; the first one, in the order below, that is violated *and* applies to the
 action is the reason of the refusal. No rule applies to a cancel. A reduction is stopped only where the order could not
-be meant or could not be executed: a stale or repeated signal, the venue's own filters, more than is held. Limits on
-exposure, rate, cool-down, daily loss and the kill switch never keep us in a position.
+be meant or could not be executed: a stale or repeated signal, a halted market, the venue's own filters, more than is
+held. Limits on exposure, margin, fees, pace, losses and the kill switch never keep us in a position.
+
+A value at its limit passes, one beyond it does not. ``docs/risk.md`` states every rule with its unit and its reason.
 """
 
 from typing import Final
 
 import numpy as np
 
-from core import orders, units
+from core import exposure, pace, units
 from core.errors import BrokenInvariant
 from core.jit import kernel
 from core.layout import ORDERS_MAX, RATE_SLOTS
 from core.outbox import emit
-from core.records import HOUR_NS, PPM, Action, Kind, Reason, RiskState, Side, Verdict
-from core.units import DOWN, UP, as_int, mul_div, share_ppm
+from core.records import HOUR_NS, PPM, Action, Kind, MarketStatus, Reason, RiskState, Side, Verdict
+from core.units import DOWN, UP, as_int, share_ppm
 
 #        rule                      open  reduce  cancel
 RULES: Final = (
@@ -26,17 +28,29 @@ RULES: Final = (
     (Reason.KILL_SWITCH, True, False, False),  # 4 HALT and FLATTEN
     (Reason.CIRCUIT_OPEN, True, False, False),  # 5 circuit breaker
     (Reason.PRICE_BAND, True, False, False),  # 6 price band
-    (Reason.FILTER_TICK, True, True, False),  # 7 the venue's filters
+    (Reason.MARKET_HALTED, True, True, False),  # 7 what the venue would refuse
+    (Reason.FILTER_TICK, True, True, False),
     (Reason.FILTER_LOT, True, True, False),
     (Reason.FILTER_NOTIONAL, True, True, False),
     (Reason.ORDERS_MAX, True, True, False),
-    (Reason.EXPOSURE_ASSET, True, False, False),  # 8 risk validation
+    (Reason.EXPOSURE_ASSET, True, False, False),  # 8 risk: how much
+    (Reason.EXPOSURE_THEME, True, False, False),
+    (Reason.EXPOSURE_CLUSTER, True, False, False),
     (Reason.EXPOSURE_TOTAL, True, False, False),
+    (Reason.MARGIN, True, False, False),
     (Reason.CASH, True, False, False),
     (Reason.LONG_ONLY, True, True, False),
+    (Reason.REDUCE_ONLY, False, True, False),
+    (Reason.FEE_GUARD, True, False, False),
+    (Reason.DEPTH, True, False, False),
+    (Reason.TURNOVER, True, False, False),  # how often
     (Reason.COOLDOWN, True, False, False),
-    (Reason.DAILY_STOP, True, False, False),
     (Reason.RATE_LIMIT, True, False, False),
+    (Reason.SIGNAL_RATE, True, False, False),
+    (Reason.SIGNAL_RATE_HIGH, True, False, False),
+    (Reason.DAILY_STOP, True, False, False),  # after which losses
+    (Reason.WEEKLY_STOP, True, False, False),
+    (Reason.TOTAL_LOSS, True, False, False),
     (Reason.DUPLICATE, True, True, False),  # 9 idempotent submission
 )
 REASONS: Final = np.array([rule[0] for rule in RULES], np.int64)
@@ -44,8 +58,42 @@ REASONS: Final = np.array([rule[0] for rule in RULES], np.int64)
 APPLIES: Final = np.array(
     [0] + [sum(1 << k for k, rule in enumerate(RULES) if rule[action]) for action in Action], np.int64
 )
-
 N_RULES: Final = len(RULES)
+
+
+def _number(reason: Reason) -> int:
+    return [rule[0] for rule in RULES].index(reason)
+
+
+_WHITELIST: Final = _number(Reason.NOT_WHITELISTED)
+_STALE: Final = _number(Reason.STALE)
+_CONFIDENCE: Final = _number(Reason.LOW_CONFIDENCE)
+_KILL_SWITCH: Final = _number(Reason.KILL_SWITCH)
+_CIRCUIT: Final = _number(Reason.CIRCUIT_OPEN)
+_BAND: Final = _number(Reason.PRICE_BAND)
+_HALTED: Final = _number(Reason.MARKET_HALTED)
+_TICK: Final = _number(Reason.FILTER_TICK)
+_LOT: Final = _number(Reason.FILTER_LOT)
+_NOTIONAL: Final = _number(Reason.FILTER_NOTIONAL)
+_ORDERS: Final = _number(Reason.ORDERS_MAX)
+_ASSET: Final = _number(Reason.EXPOSURE_ASSET)
+_THEME: Final = _number(Reason.EXPOSURE_THEME)
+_CLUSTER: Final = _number(Reason.EXPOSURE_CLUSTER)
+_TOTAL: Final = _number(Reason.EXPOSURE_TOTAL)
+_MARGIN: Final = _number(Reason.MARGIN)
+_CASH: Final = _number(Reason.CASH)
+_LONG_ONLY: Final = _number(Reason.LONG_ONLY)
+_REDUCE_ONLY: Final = _number(Reason.REDUCE_ONLY)
+_FEES: Final = _number(Reason.FEE_GUARD)
+_DEPTH: Final = _number(Reason.DEPTH)
+_TURNOVER: Final = _number(Reason.TURNOVER)
+_COOLDOWN: Final = _number(Reason.COOLDOWN)
+_RATE: Final = _number(Reason.RATE_LIMIT)
+_SIGNALS: Final = _number(Reason.SIGNAL_RATE)
+_SIGNALS_HIGH: Final = _number(Reason.SIGNAL_RATE_HIGH)
+_DAY: Final = _number(Reason.DAILY_STOP)
+_WEEK: Final = _number(Reason.WEEKLY_STOP)
+_LOSS: Final = _number(Reason.TOTAL_LOSS)
 
 CHECK: Final = int(Kind.CHECK)
 PASS: Final = int(Verdict.PASS)
@@ -54,6 +102,7 @@ NOT_APPLIED: Final = int(Verdict.NOT_APPLIED)
 BUY: Final = int(Side.BUY)
 SELL: Final = int(Side.SELL)
 HALT: Final = int(RiskState.HALT)
+TRADING: Final = int(MarketStatus.TRADING)
 
 
 @kernel
@@ -74,12 +123,13 @@ def refusal(
 
     ``limit``: the order's price in ticks, 0 at market; ``age_ns``: of the event the signal was made from; ``repeated``:
     a decision for that event was made before. Records what was judged as CHECK records: every rule of an approved
-    order, under the id it is about to get; of a refused one the rule that refused it, under id 0.
+    order, under the id it is about to get; of a refused one the rule that refused it, under id 0. An approval is
+    counted (signals, the circuit's probe): what is approved must be sent.
     """
     first, now = box["count"], state["account"]["now_ns"]
-    order_id = state["account"]["next_order_id"]
+    order_id, asked = state["account"]["next_order_id"], APPLIES[action]
     for rule in range(N_RULES):
-        if (APPLIES[action] >> rule) & 1 == 0:
+        if (asked >> rule) & 1 == 0:
             emit(box, now, now, CHECK, side, index, REASONS[rule], NOT_APPLIED, order_id, 0, 0, qty, limit)
             continue
         value, most = measure(config, state, index, rule, side, qty, limit, age_ns, confidence_ppm, repeated)
@@ -88,6 +138,7 @@ def refusal(
             emit(box, now, now, CHECK, side, index, REASONS[rule], REFUSED, 0, value, most, qty, limit)
             return REASONS[rule]
         emit(box, now, now, CHECK, side, index, REASONS[rule], PASS, order_id, value, most, qty, limit)
+    pace.approved(config, state, index, action, order_id, confidence_ppm)
     return 0
 
 
@@ -109,14 +160,14 @@ def measure(
     Rules are asked in order, so a later one may rely on what an earlier one let through: the limits multiply only
     quantities and prices that passed the filters.
     """
-    if rule < 6:
+    if rule <= _BAND:
         return _signal_rule(config, state, index, rule, limit, age_ns, confidence_ppm)
-    if rule < 10:
-        return _filter_rule(config, state, index, rule, qty, limit)
-    if rule < 14:
-        return _exposure_rule(config, state, index, rule, side, qty, limit)
-    if rule < 17:
-        return _pace_rule(config, state, index, rule)
+    if rule <= _ORDERS:
+        return _venue_rule(config, state, index, rule, qty, limit)
+    if rule <= _TURNOVER:
+        return _amount_rule(config, state, index, rule, side, qty, limit)
+    if rule <= _LOSS:
+        return _pace_rule(config, state, index, rule, confidence_ppm)
     return int(repeated), 0
 
 
@@ -125,16 +176,16 @@ def _signal_rule(
     config: np.void, state: np.void, index: int, rule: int, limit: int, age_ns: int, confidence_ppm: int
 ) -> tuple[int, int]:
     """Whitelist, age, confidence, kill switch, circuit, price band."""
-    if rule == 0:
+    if rule == _WHITELIST:
         return 1 - config["markets"][index]["allowed"], 0
-    if rule == 1:
+    if rule == _STALE:
         return age_ns, config["prediction_ttl_ns"]
-    if rule == 2:
+    if rule == _CONFIDENCE:
         return PPM - confidence_ppm, PPM - config["min_confidence_ppm"]
-    if rule == 3:
+    if rule == _KILL_SWITCH:
         return state["risk"]["state"], HALT - 1
-    if rule == 4:
-        return state["risk"]["circuit_until_ns"], state["account"]["now_ns"]
+    if rule == _CIRCUIT:
+        return pace.circuit(config, state)
     position = state["positions"][index]
     reference = position["price"] if limit > 0 else position["previous_close"]
     if reference == 0:
@@ -144,129 +195,84 @@ def _signal_rule(
 
 
 @kernel
-def _filter_rule(config: np.void, state: np.void, index: int, rule: int, qty: int, limit: int) -> tuple[int, int]:
-    """A usable price and a free slot, the lot size, the notional: what the venue would refuse."""
-    market, price = config["markets"][index], limit if limit > 0 else state["positions"][index]["price"]
-    instrument = market["instrument"]
-    if rule == 6:
+def _venue_rule(config: np.void, state: np.void, index: int, rule: int, qty: int, limit: int) -> tuple[int, int]:
+    """An open market, a usable price and a free slot, the lot size, the notional: what the venue would refuse."""
+    market, position = config["markets"][index], state["positions"][index]
+    instrument, price = market["instrument"], limit if limit > 0 else position["price"]
+    if rule == _HALTED:
+        return int(not is_trading(position, state["account"]["now_ns"])), 0
+    if rule == _TICK:
         return (1, price) if price < 1 else (price, market["price_max"])
-    if rule == 7:
+    if rule == _LOT:
         return (qty, market["lots_max"]) if qty > market["lots_max"] else (max(1, instrument["min_lots"]), qty)
-    if rule == 8:
+    if rule == _NOTIONAL:
         return max(1, instrument["min_notional"]), units.notional(instrument, price, qty, DOWN)
     return state["orders"][index]["live"] + 1, ORDERS_MAX
 
 
 @kernel
-def _exposure_rule(
+def is_trading(position: np.void, now: int) -> bool:
+    """The venue lets the instrument of ``position`` trade at ``now``: nothing else was said, or it has ended."""
+    if position["status"] == 0 or position["status"] == TRADING:
+        return True
+    return 0 < position["status_until_ns"] <= now
+
+
+@kernel
+def _amount_rule(
     config: np.void, state: np.void, index: int, rule: int, side: int, qty: int, limit: int
 ) -> tuple[int, int]:
-    """Asset cap, total cap, cash, long only: everything pending counted, and this order with it."""
-    market, equity = config["markets"][index], max(0, state["account"]["equity"])
+    """Caps, margin, cash, what is held, fees, depth, turnover: everything pending counted, and this order with it.
+
+    Cash and long-only bind a spot account, margin and reduce-only one on margin: the others have (0, 0) there.
+    """
     price = limit if limit > 0 else state["positions"][index]["price"]
-    value = units.notional(market["instrument"], price, qty, UP)
-    if rule == 10:
-        return side_exposure(config, state, index, side) + value, share_ppm(equity, config["asset_cap_ppm"], DOWN)
-    if rule == 11:
-        mine = max(side_exposure(config, state, index, side) + value, side_exposure(config, state, index, 3 - side))
-        return others_exposure(config, state, index) + mine, share_ppm(equity, config["total_cap_ppm"], DOWN)
-    if rule == 12:
+    value = units.notional(config["markets"][index]["instrument"], price, qty, UP)
+    if rule == _ASSET:
+        return exposure.in_asset(config, state, index, side, value)
+    if rule in (_THEME, _CLUSTER):
+        return exposure.in_groups(config, state, index, side, value, rule - _THEME)
+    if rule == _TOTAL:
+        return exposure.in_total(config, state, index, side, value)
+    if rule == _MARGIN:
+        return exposure.in_margin(config, state, index, side, value) if config["is_margin"] == 1 else (0, 0)
+    if rule == _CASH:
         if config["is_margin"] == 1 or side != BUY:
             return 0, 0
-        return buy_cost(config, index, price, qty), free_cash(config, state)
-    if config["is_margin"] == 1 or side == BUY:
-        return 0, 0
-    return qty, state["positions"][index]["view"]["lots"] - pending_lots(state, index, SELL)
+        return exposure.buy_cost(config, index, price, qty), exposure.free_cash(config, state)
+    if rule in (_LONG_ONLY, _REDUCE_ONLY):
+        if (config["is_margin"] == 1) != (rule == _REDUCE_ONLY) or (rule == _LONG_ONLY and side == BUY):
+            return 0, 0
+        held = state["positions"][index]["view"]["lots"]
+        return qty, (held if side == SELL else -held) - exposure.pending_lots(state, index, side)
+    if rule == _FEES:
+        return exposure.in_fees(config, state, index, value)
+    if rule == _DEPTH:
+        return exposure.in_depth(config, state, index, side, qty)
+    return pace.turnover(config, state, value)
 
 
 @kernel
-def _pace_rule(config: np.void, state: np.void, index: int, rule: int) -> tuple[int, int]:
-    """Cool-down, daily stop, rate: times are compared with now."""
-    now = state["account"]["now_ns"]
-    if rule == 14:
+def _pace_rule(config: np.void, state: np.void, index: int, rule: int, confidence_ppm: int) -> tuple[int, int]:
+    """Cool-down and rates, whose times are compared with now; the stops after losses."""
+    now, risk = state["account"]["now_ns"], state["risk"]
+    if rule == _COOLDOWN:
         left_ns = state["positions"][index]["exit_ns"]
         return (left_ns + config["cooldown_ns"], now) if left_ns > 0 else (0, 0)
-    risk = state["risk"]
-    if rule == 15:
+    if rule == _RATE:
+        most = config["max_orders_per_hour"]
+        if most == 0 or risk["submitted"] < most:
+            return 0, 0
+        return risk["submit_ns"][(risk["submitted"] - most) % RATE_SLOTS] + HOUR_NS, now
+    if rule == _SIGNALS:
+        return pace.signals(config, state)
+    if rule == _SIGNALS_HIGH:
+        return pace.signals_high(config, state, confidence_ppm)
+    if rule == _DAY:
         return risk["day_stopped"], 0
-    most = config["max_orders_per_hour"]
-    if most == 0 or risk["submitted"] < most:
-        return 0, 0
-    return risk["submit_ns"][(risk["submitted"] - most) % RATE_SLOTS] + HOUR_NS, now
-
-
-@kernel
-def pending_lots(state: np.void, index: int, side: int) -> int:
-    """Lots of live orders on ``side`` that may still fill."""
-    orders_of, lots = state["orders"][index], 0
-    for k in range(orders_of["live"]):
-        if orders_of["slots"][k]["side"] == side:
-            lots += orders.remaining(orders_of["slots"][k])
-    return lots
-
-
-@kernel
-def pending_value(config: np.void, state: np.void, index: int, side: int) -> int:
-    """Quote units of live orders on ``side`` that may still fill, at the prices they were approved at."""
-    orders_of, value = state["orders"][index], 0
-    for k in range(orders_of["live"]):
-        order = orders_of["slots"][k]
-        if order["side"] == side:
-            value += units.notional(config["markets"][index]["instrument"], order["price"], orders.remaining(order), UP)
-    return value
-
-
-@kernel
-def side_exposure(config: np.void, state: np.void, index: int, side: int) -> int:
-    """Quote units held in the direction of ``side`` if all its live orders fill and none of the other side's does."""
-    held = state["positions"][index]["value"]
-    return (held if side == BUY else -held) + pending_value(config, state, index, side)
-
-
-@kernel
-def others_exposure(config: np.void, state: np.void, index: int) -> int:
-    """The worst exposure of all instruments but ``index``, each in the direction that is worse for it."""
-    total = 0
-    for other in range(config["n_instruments"]):
-        if other != index:
-            total += max(side_exposure(config, state, other, BUY), side_exposure(config, state, other, SELL))
-    return total
-
-
-@kernel
-def asset_headroom(config: np.void, state: np.void, index: int, side: int) -> int:
-    """Quote units by which orders on ``side`` may still add to instrument ``index``."""
-    cap = share_ppm(max(0, state["account"]["equity"]), config["asset_cap_ppm"], DOWN)
-    return cap - side_exposure(config, state, index, side)
-
-
-@kernel
-def total_headroom(config: np.void, state: np.void, index: int, side: int) -> int:
-    """Quote units by which orders on ``side`` of instrument ``index`` may still add to the whole account."""
-    cap = share_ppm(max(0, state["account"]["equity"]), config["total_cap_ppm"], DOWN)
-    return cap - others_exposure(config, state, index) - side_exposure(config, state, index, side)
-
-
-@kernel
-def free_cash(config: np.void, state: np.void) -> int:
-    """Cash not reserved for pending buys, in quote units."""
-    cash = state["account"]["cash"]
-    for index in range(config["n_instruments"]):
-        orders_of = state["orders"][index]
-        for k in range(orders_of["live"]):
-            order = orders_of["slots"][k]
-            if order["side"] == BUY:
-                cash -= buy_cost(config, index, order["price"], orders.remaining(order))
-    return cash
-
-
-@kernel
-def buy_cost(config: np.void, index: int, price: int, lots: int) -> int:
-    """Quote units a market buy is expected to take at most: slipped price and taker fee; a gap may exceed it."""
-    instrument = config["markets"][index]["instrument"]
-    worst = units.worse_price(price, config["slippage_ppm"], True)
-    value = units.notional(instrument, worst, lots, UP)
-    return value + max(0, units.fee(value, instrument["taker_fee_ppm"]))
+    if rule == _WEEK:
+        return risk["week_stopped"], 0
+    return risk["total_stopped"], 0
 
 
 @kernel
@@ -299,10 +305,3 @@ def verify(config: np.void, intent: np.void) -> None:
     )
     if intent["token"] != expected:
         raise BrokenInvariant("an intent's token does not match it: it was not approved by risk, or altered since")
-
-
-@kernel
-def cash_budget(config: np.void, state: np.void, index: int) -> int:
-    """The notional at the slipped price that free cash covers together with its fee, in quote units."""
-    rate = max(0, config["markets"][index]["instrument"]["taker_fee_ppm"])
-    return mul_div(max(0, free_cash(config, state) - 1), PPM, PPM + rate, DOWN)

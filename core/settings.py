@@ -24,6 +24,7 @@ class Account(Section, frozen=True, kw_only=True):
     profile: str = "spot"
     quote: str = "USDT"
     initial_cash: str = "100000"
+    leverage_ppm: int = 1_000_000  # margin: exposure in ppm of equity that uses all margin; spot has none
 
 
 class Latency(Section, frozen=True, kw_only=True):
@@ -147,22 +148,49 @@ class Assigned(Strategy, frozen=True, kw_only=True):
     symbols: tuple[str, ...]
 
 
+class Group(Section, frozen=True, kw_only=True):
+    """Instruments that fall together: a "theme" by what they are, a "cluster" by how they correlate."""
+
+    name: str
+    kind: str
+    symbols: tuple[str, ...]
+    cap_ppm: int  # of equity, pending orders included
+
+
 class Risk(Section, frozen=True, kw_only=True):
     """Limits. Approvals obey them, facts are recorded even beyond them."""
 
     sigma_target_ppm: int = 500  # account loss at one sigma of one label horizon: size = target / sigma
     asset_cap_ppm: int = 300_000  # of equity, pending orders included
     total_cap_ppm: int = 950_000
+    groups: tuple[Group, ...] = ()
+    deleverage_ppm: int = 800_000  # margin: part of the margin in use beyond which positions are reduced
     caution_drawdown_ppm: int = 30_000
     halt_drawdown_ppm: int = 60_000
     flatten_drawdown_ppm: int = 90_000
     caution_multiplier_ppm: int = 500_000
-    daily_stop_ppm: int = 20_000  # no entry until the next UTC day
+    day_boundary: str = "UTC"  # where days and weeks begin at midnight: ``core.days.ZONES`` or "+02:00"
+    daily_stop_ppm: int = 20_000  # of the day's first equity: no entry until the next day
+    weekly_stop_ppm: int = 0  # of the week's first equity: no entry until the next Monday; 0: no limit
     flatten_daily_loss_ppm: int = 50_000  # cancel everything, close everything, halt
+    daily_loss_limit_ppm: int = 0  # of the initial cash, from the day's first balance: as above (FTMO); 0: no limit
+    total_loss_limit_ppm: int = 0  # of the initial cash, once and for all: as above; 0: no limit
     min_confidence_ppm: int = 0  # least max(p_up, p_down) for an entry
     prediction_ttl_ns: int = 60_000_000_000
     price_band_ppm: int = 100_000  # last close against the one before: no entry into a jump
     max_orders_per_hour: int = 60  # in any rolling hour; 0: no limit
+    max_signals_per_hour: int = 0  # entries in any rolling hour; 0: no limit
+    max_signals_per_hour_high: int = 0  # those of at least high_confidence_ppm; 0: no limit
+    high_confidence_ppm: int = 700_000
+    turnover_minute_ppm: int = 0  # of equity traded and pending in any rolling minute; 0: no limit
+    turnover_hour_ppm: int = 0
+    fee_guard_ppm: int = 0  # expected fee of an entry, of its value; 0: no limit
+    fee_budget_day_ppm: int = 0  # fees of a day, of the day's first equity; 0: no limit
+    depth_share_ppm: int = 0  # of the quantity shown at the best price that one entry may take; 0: no limit
+    capacity_lots: dict[str, int] = {}  # by symbol: the most lots of one entry (from a capacity sweep)
+    backoff_losses: int = 0  # losing round trips within the window that cut sizes for the day; 0: never
+    backoff_window_ns: int = 3_600_000_000_000
+    backoff_cut_ppm: int = 500_000  # by how much sizes are cut
     cooldown_ns: int = 0  # after an exit, per instrument
     circuit_failures: int = 5  # venue rejects in a row that open the circuit
     circuit_open_ns: int = 60_000_000_000

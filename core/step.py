@@ -12,10 +12,22 @@ from typing import Any, Final
 import numpy as np
 
 from core import book as books
-from core import bracket, chase, decide, orders, portfolio, quoting, risk, rules, sending
+from core import bracket, chase, decide, forced, orders, pace, portfolio, quoting, risk, sending
 from core.errors import BadInput, BrokenInvariant
 from core.jit import inlined, kernel
-from core.records import PPM, Action, MarketFlag, OrderState, PredictionFlag, Reason, RiskState, Side
+from core.records import (
+    PPM,
+    Action,
+    MarketFlag,
+    MarketStatus,
+    Metric,
+    OrderState,
+    PredictionFlag,
+    Reason,
+    RiskState,
+    Side,
+    TransferCause,
+)
 from core.strategies.compiled import function_at
 from core.strategies.wants import NO_OPINION, ON_BAR, ON_PREDICTION, ON_TIMER, QUOTE
 from core.units import as_int
@@ -24,18 +36,22 @@ OPEN: Final = int(Action.OPEN)
 REDUCE: Final = int(Action.REDUCE)
 BUY: Final = int(Side.BUY)
 SELL: Final = int(Side.SELL)
-HALT: Final = int(RiskState.HALT)
-FLATTEN_STATE: Final = int(RiskState.FLATTEN)
+FLATTEN: Final = int(RiskState.FLATTEN)
 REJECTED: Final = int(OrderState.REJECTED)
 NEW: Final = int(OrderState.NEW)
 PENDING_CANCEL: Final = int(OrderState.PENDING_CANCEL)
 WARMUP: Final = int(Reason.WARMUP)
-FLATTEN: Final = int(Reason.FLATTEN)
 CANCEL_STALE: Final = int(Reason.CANCEL_STALE)
 LATE_CANCEL: Final = int(Reason.LATE_CANCEL)
 STOP_LOSS: Final = int(Reason.STOP_LOSS)
 IS_WARMUP: Final = int(PredictionFlag.WARMUP)
 LAST: Final = int(MarketFlag.LAST)
+TRADING: Final = int(MarketStatus.TRADING)
+AUCTION: Final = int(MarketStatus.AUCTION)
+DEPOSIT: Final = int(TransferCause.DEPOSIT)
+ADJUSTMENT: Final = int(TransferCause.ADJUSTMENT)
+LEDGER: Final = int(Metric.LEDGER)
+TRANSFER_REASONS: Final = np.array([0, Reason.DEPOSIT, Reason.WITHDRAWAL, Reason.ADJUSTMENT], np.int64)  # by cause
 RATE_MAX_PPM: Final = 100 * PPM  # a predicted return or deviation beyond 100-fold is not a prediction
 
 
@@ -77,7 +93,7 @@ def on_bar(config: np.void, state: np.void, box: np.void, bar: np.void, handles:
     if now > account["now_ns"]:
         account["now_ns"] = now
         if now >= state["risk"]["day_end_ns"]:
-            _new_day(config, state, box)
+            forced.react(config, state, box)
     position["previous_close"] = view["bar"]["close"]
     view["bar"] = bar
     if position["base_units"] == 0:  # the account's value stays what it was, and so does its risk
@@ -86,7 +102,7 @@ def on_bar(config: np.void, state: np.void, box: np.void, bar: np.void, handles:
     else:
         portfolio.mark(config, state, index, 2 * bar["close"])
         if risk.is_due(state):
-            _act_on_risk(config, state, box)
+            forced.react(config, state, box)
     if state["orders"][index]["live"] > 0:
         _cancel_overdue(config, state, box, index)
     view["event"] = ON_BAR
@@ -184,7 +200,7 @@ def on_timer(config: np.void, state: np.void, box: np.void, ts_known: int, handl
         strategy = function_at(handles["addresses"][index])
         want = strategy(config["markets"][index]["params"], position["memory"], view, position["proposal"])
         if want == QUOTE:
-            if state["risk"]["state"] != FLATTEN_STATE:  # a quote must not take back what FLATTEN sells
+            if state["risk"]["state"] != FLATTEN:  # a quote must not take back what FLATTEN sells
                 quoting.apply(config, state, box, index)
         elif want != NO_OPINION:
             action, side, reason = decide.resolve(config, state, index, want)
@@ -232,9 +248,11 @@ def on_fill(config: np.void, state: np.void, box: np.void, fill: np.void) -> Non
     orders_of, position = state["orders"][index], state["positions"][index]
     k = orders.find(orders_of, fill["order_id"])
     left = orders.remaining(orders_of["slots"][k]) if k >= 0 else 0
-    was_flat = portfolio.is_flat(config, state, index)
+    was_flat, held = portfolio.is_flat(config, state, index), position["view"]["lots"]
     within = orders.apply_fill(orders_of, k, fill)
     portfolio.book_fill(config, state, fill)
+    pace.on_fill(config, state, fill)
+    risk.venue_accept(config, state, box)  # what fills was accepted, whether the venue said so or not
     if not within:
         risk.fact_beyond_limit(state, box, fill["qty"], left)
     if config["is_margin"] == 0:
@@ -242,11 +260,62 @@ def on_fill(config: np.void, state: np.void, box: np.void, fill: np.void) -> Non
             risk.fact_beyond_limit(state, box, state["account"]["cash"], 0)
         if position["base_units"] < 0:
             risk.fact_beyond_limit(state, box, position["base_units"], 0)
-    if not was_flat and portfolio.is_flat(config, state, index):
+    is_flat, lots = portfolio.is_flat(config, state, index), position["view"]["lots"]
+    if not was_flat and is_flat:
         position["exit_ns"] = state["account"]["now_ns"]
+    if (not was_flat and is_flat) or (held > 0 > lots) or (held < 0 < lots):
+        pace.round_trip(config, state, box, index)
     _judge(config, state, box)
     if position["managed"] == 1:
         _manage(config, state, box, index, False)
+
+
+@kernel
+def on_status(config: np.void, state: np.void, box: np.void, status: np.void) -> None:
+    """A STATUS: what the venue lets the instrument do from now on, or until ``until_ns``."""
+    position = state["positions"][_index(config, status)]
+    if not TRADING <= status["status"] <= AUCTION:
+        raise BadInput("a market status is not one that this version knows")
+    _advance(config, state, box, status["ts_known"])
+    position["status"], position["status_until_ns"] = status["status"], status["until_ns"]
+    _judge(config, state, box)  # an exit that a halted market refused may be due
+
+
+@kernel
+def on_funding(config: np.void, state: np.void, box: np.void, funding: np.void) -> None:
+    """A FUNDING: positions pay or receive it; it is part of what they earn."""
+    _index(config, funding)
+    _advance(config, state, box, funding["ts_known"])
+    portfolio.book_funding(config, state, funding)
+    _judge(config, state, box)
+
+
+@kernel
+def on_transfer(config: np.void, state: np.void, box: np.void, transfer: np.void) -> None:
+    """A TRANSFER: cash or base units from outside. It is no profit, and no loss; an adjustment is both.
+
+    The record of it is a RISK record: it moves what losses are measured from.
+    """
+    _index(config, transfer)
+    if not DEPOSIT <= transfer["cause"] <= ADJUSTMENT:
+        raise BadInput("a transfer's cause is not one that this version knows")
+    _advance(config, state, box, transfer["ts_known"])
+    amount = portfolio.book_transfer(config, state, transfer)
+    if transfer["cause"] != ADJUSTMENT:  # books that differed: what was lost or found is lost or found
+        risk.transferred(config, state, amount)
+    if config["is_margin"] == 0 and state["account"]["cash"] < 0:
+        risk.fact_beyond_limit(state, box, state["account"]["cash"], 0)
+    reason = TRANSFER_REASONS[transfer["cause"]]
+    risk.move(state, box, state["risk"]["state"], reason, LEDGER, amount, 0)
+    _judge(config, state, box)
+
+
+@kernel
+def _index(config: np.void, record: np.void) -> int:
+    """The instrument of ``record``. Raises BadInput if it is not one of this account's."""
+    if record["instrument"] >= config["n_instruments"]:
+        raise BadInput("a record's instrument index is not in the configuration")
+    return as_int(record["instrument"])
 
 
 @kernel
@@ -264,49 +333,14 @@ def _advance(config: np.void, state: np.void, box: np.void, ts_known: int) -> No
     if ts_known > account["now_ns"]:
         account["now_ns"] = ts_known
         if ts_known >= state["risk"]["day_end_ns"]:
-            _new_day(config, state, box)
-
-
-@kernel
-def _new_day(config: np.void, state: np.void, box: np.void) -> None:
-    risk.new_day(config, state, box)
-    _act_on_risk(config, state, box)
+            forced.react(config, state, box)
 
 
 @kernel
 def _judge(config: np.void, state: np.void, box: np.void) -> None:
-    """The risk state machine, and what HALT and FLATTEN demand: almost always nothing."""
+    """The risk state machine, and what HALT, FLATTEN and short margin demand: almost always nothing."""
     if risk.is_due(state):
-        _act_on_risk(config, state, box)
-
-
-@kernel
-def _act_on_risk(config: np.void, state: np.void, box: np.void) -> None:
-    risk.update(config, state, box)
-    if state["risk"]["state"] >= HALT:
-        _sweep(config, state, box)
-
-
-@kernel
-def _sweep(config: np.void, state: np.void, box: np.void) -> None:
-    """In HALT cancel every order that opens; in FLATTEN close what is held, again until nothing is left."""
-    flatten = state["risk"]["state"] == FLATTEN_STATE
-    for index in range(config["n_instruments"]):
-        orders_of = state["orders"][index]
-        for k in range(orders_of["live"]):
-            order = orders_of["slots"][k]
-            if order["state"] == PENDING_CANCEL:
-                continue
-            if order["action"] == OPEN:
-                sending.cancel(config, state, box, index, k, FLATTEN if flatten else CANCEL_STALE)
-            elif flatten and order["limit"] > 0:
-                sending.cancel(config, state, box, index, k, FLATTEN)  # it waits for a price; we do not
-        if flatten and orders_of["live"] == 0 and not portfolio.is_flat(config, state, index):
-            lots = state["positions"][index]["view"]["lots"]
-            side = SELL if lots > 0 else BUY
-            if rules.refusal(config, state, box, index, REDUCE, side, abs(lots), 0, 0, PPM, False) == 0:
-                sending.submit(config, state, box, index, REDUCE, side, abs(lots), 0, 0, FLATTEN)
-    risk.end_flatten(config, state, box)
+        forced.react(config, state, box)
 
 
 @kernel

@@ -160,6 +160,8 @@ def _run(
         now = min(min(data_there, venue_row["request_ns"]), min(data_here, venue_row["response_ns"]))
         if timer < now and now < NEVER:
             at["decisions"] += 1
+            for index in range(len(books_here)):
+                engine.see_depth(state_row, books_here[index], index)
             step.on_timer(config_row, state_row, box, timer, handle)
             if box["count"] > 0:
                 n_out = _deliver(config_row, venue_row, box, out, n_out)

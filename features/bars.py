@@ -15,11 +15,12 @@ from typing import Final
 
 import numpy as np
 
+from core.days import weekday
 from core.errors import BadInput
 from core.jit import entry, kernel
 from core.records import DAY_NS
 from features import spec as s
-from features.sessions import ASIA, LONDON, NEW_YORK, sessions, weekday
+from features.sessions import ASIA, LONDON, NEW_YORK, sessions
 
 _RING: Final = 64  # log closes kept, a power of two above the longest return
 _MASK: Final = _RING - 1

@@ -144,15 +144,17 @@ def test_no_rule_blocks_a_cancel_and_only_the_documented_ones_a_reduction() -> N
     assert not any(row[Action.CANCEL] for row in RULES)
     assert {row[0] for row in RULES if row[Action.REDUCE]} == {
         Reason.STALE,
+        Reason.MARKET_HALTED,
         Reason.FILTER_TICK,
         Reason.FILTER_LOT,
         Reason.FILTER_NOTIONAL,
         Reason.ORDERS_MAX,
         Reason.LONG_ONLY,
+        Reason.REDUCE_ONLY,
         Reason.DUPLICATE,
     }
-    assert all(row[Action.OPEN] for row in RULES)
-    assert len({row[0] for row in RULES}) == len(RULES) == 18
+    assert [row[0] for row in RULES if not row[Action.OPEN]] == [Reason.REDUCE_ONLY]
+    assert len({row[0] for row in RULES}) == len(RULES) == 30
 
 
 def judged(desk: Desk, action: Action, lots: int = LOTS) -> int:

@@ -5,17 +5,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from features.sessions import (
-    ASIA,
-    DAY_NS,
-    LONDON,
-    NEW_YORK,
-    london_offset_ns,
-    new_york_offset_ns,
-    sessions,
-    weekday,
-    year_of,
-)
+from core.days import weekday, year_of
+from core.records import DAY_NS
+from features.sessions import ASIA, LONDON, NEW_YORK, london_offset_ns, new_york_offset_ns, sessions
 
 _EPOCH = date(1970, 1, 1)
 

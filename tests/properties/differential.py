@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from core import config as core_config
-from core import portfolio, rules
+from core import exposure, portfolio, rules
 from core.instruments import Instrument
 from core.layout import OUTBOX, STATE
 from core.records import CHECK, HOUR_NS, PPM, Action, Kind, Metric, OrderState, Reason, Side
@@ -181,7 +181,7 @@ class Case:
         price = order.limit if order.limit > 0 else int(position["price"])
         usable = 1 <= order.qty <= market["lots_max"] and 1 <= price <= market["price_max"]
         if name == "long":
-            free = int(position["view"]["lots"]) - rules.pending_lots(state, k, Side.SELL)
+            free = int(position["view"]["lots"]) - exposure.pending_lots(state, k, Side.SELL)
             self.order = Order(k, order.action, Side.SELL, max(0, free + off), *_rest(order))
         elif name == "lots":
             market["instrument"]["min_lots"] = max(0, order.qty + off) if order.qty <= 10**6 else 0
@@ -205,15 +205,15 @@ class Case:
             market["instrument"]["min_notional"] = max(0, value + off)
             return
         if name == "cash":
-            short = rules.buy_cost(config, k, price, order.qty) - rules.free_cash(config, state)
+            short = exposure.buy_cost(config, k, price, order.qty) - exposure.free_cash(config, state)
             account["cash"] += short + off
             config["asset_cap_ppm"] = config["total_cap_ppm"] = 3 * PPM if config["is_margin"] else PPM
         else:
-            mine = int(rules.side_exposure(config, state, k, order.side)) + int(value)
+            mine = int(exposure.side_exposure(config, state, k, order.side)) + int(value)
             cap = int(config["asset_cap_ppm"])
             if name == "total":
-                mine = max(mine, int(rules.side_exposure(config, state, k, 3 - order.side)))
-                mine, cap = mine + int(rules.others_exposure(config, state, k)), int(config["total_cap_ppm"])
+                mine = max(mine, int(exposure.side_exposure(config, state, k, 3 - order.side)))
+                mine, cap = mine + int(exposure.others_exposure(config, state, k)), int(config["total_cap_ppm"])
             wanted = -(-max(0, mine) * PPM // cap) + off  # the equity at which the cap is what is asked for
             if wanted < 10**17:
                 account["cash"] += wanted - int(account["equity"])
