@@ -31,6 +31,7 @@ from core.records import (
     FILL,
     INTENT,
     MARK,
+    PPM,
     PREDICTION,
     RECORD,
     RISK,
@@ -53,7 +54,8 @@ LONG_NS: Final = 10**17  # longer than any tape
 LATENCY_NS: Final = 1_000_000  # of work MM-1: to the exchange, and back
 INTERVAL_NS: Final = 100_000_000
 UNITS: Final = 100_000_000  # cash units of 1e-8 in one unit of quote
-MM1_CASH: Final = "14000000"  # the most whose arithmetic is proven at a unit of 1e-8, in round numbers
+MM1_CASH: Final = "1400000"  # with the leverage, the most whose arithmetic is proven at a unit of 1e-8
+MM1_LEVERAGE_PPM: Final = 10 * PPM
 WIDE: Final = Risk(
     asset_cap_ppm=1_000_000,
     total_cap_ppm=1_000_000,
@@ -218,9 +220,9 @@ def sma_trading(instrument: Instrument, order_qty: str, cash: str) -> Trading:
 
 def mm1_trading(instrument: Instrument, order_qty: str, cap: str, clock: str) -> Trading:
     """The settings of work MM-1. Raises BadConfig for a quantity off the grid of lots."""
-    limits = {"asset_cap_ppm": config.LEVERAGE_MAX_PPM, "total_cap_ppm": config.LEVERAGE_MAX_PPM}
+    limits = {"asset_cap_ppm": MM1_LEVERAGE_PPM, "total_cap_ppm": MM1_LEVERAGE_PPM, "deleverage_ppm": PPM}
     return Trading(
-        account=Account(profile="margin", initial_cash=MM1_CASH),
+        account=Account(profile="margin", initial_cash=MM1_CASH, leverage_ppm=MM1_LEVERAGE_PPM),
         execution=Execution(
             order_latency_ns=LATENCY_NS,
             response_latency_ns=LATENCY_NS,

@@ -27,7 +27,7 @@ def changed(instrument: Instrument, **fields: Any) -> Instrument:
         ({"total_cap_ppm": 1_000_001}, ["total_cap_ppm is 1000001", "[1, 1000000]"]),
         ({"fast": 100}, ["strategy.fast is 100", "strategy.slow is 100"]),
         ({"slow": 300}, ["strategy.slow is 300", "253"]),
-        ({"kind": "martingale"}, ["martingale", "edge, mm1", "sma"]),
+        ({"kind": "martingale"}, ["martingale", "edge, ", "mean_revert", "mm1", "sma"]),
         ({"whitelist": ("BTCUSDT", "DOGEUSDT")}, ["whitelist", "DOGEUSDT", "BTCUSDT, ETHUSDT"]),
         ({"quote": "USD"}, ["BTCUSDT", "USDT", "account.quote is USD"]),
         ({"profile": "cross"}, ["profile", "cross", "margin", "spot"]),
