@@ -78,7 +78,19 @@ def test_live_orders_come_first_oldest_first_and_the_one_that_ended_last_is_reme
     assert (mine["live"], mine["slots"]["order_id"].tolist()[:4]) == (4, [1, 3, 4, 5])
     assert mine["slots"][3].tolist() == (5, Side.SELL, S.PENDING_NEW, Action.REDUCE, 7, 0, 0, 99, 2_000, 0, 0)
     assert [orders.find(mine, number) for number in (1, 3, 4, 5, 6)] == [0, 1, 2, 3, -1]
-    assert mine["slots"][orders.find(mine, 2)].tolist() == (2, Side.BUY, S.CANCELED, Action.OPEN, 20, 0, 5, 102, 1_002, 0, 0)
+    assert mine["slots"][orders.find(mine, 2)].tolist() == (
+        2,
+        Side.BUY,
+        S.CANCELED,
+        Action.OPEN,
+        20,
+        0,
+        5,
+        102,
+        1_002,
+        0,
+        0,
+    )
 
 
 def test_a_full_row_of_live_orders_takes_no_more_and_an_ended_one_makes_room() -> None:
