@@ -284,7 +284,7 @@ def _on_core_record(
 @kernel
 def is_of_book(kind: int) -> bool:
     """A record of ``kind`` is for ``market_input``, with its book; any other for ``core_input``."""
-    return kind == IS_LEVEL or kind == IS_TRADE or kind == IS_CLEAR
+    return kind in (IS_LEVEL, IS_TRADE, IS_CLEAR)
 
 
 @kernel
@@ -300,7 +300,7 @@ def sees_depth(kind: int) -> bool:
 
     That is the caller's: an array handed to ``core_input`` would cost the compiler minutes (``core.jit``).
     """
-    return kind == IS_PREDICTION or kind == IS_TIMER
+    return kind in (IS_PREDICTION, IS_TIMER)
 
 
 @kernel

@@ -16,7 +16,7 @@ import numba
 import numpy as np
 from numba.core import types
 from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
-from numba.core.environment import lookup_environment
+from numba.core.environment import Environment
 from numba.np.numpy_support import from_dtype
 
 _FLAGS: Final[dict[str, Any]] = {"boundscheck": True, "error_model": "python", "fastmath": False}
@@ -68,7 +68,8 @@ def _callee(function: F, **flags: Any) -> F:
     """
     from_python: Any = numba.njit(**flags, **_FLAGS)(function)
     if not numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
-        part: Any = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **flags, **_FLAGS)(function)
+        njit: Any = numba.njit
+        part = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **flags, **_FLAGS)(function)
         unliteral: Any = numba.types.unliteral
 
         def get_call_template(args: Any, kws: Any) -> Any:
@@ -92,6 +93,7 @@ def _link_entries_only() -> None:
     """
     library: Any = JITCodeLibrary
     codegen: Any = JITCPUCodegen
+    environments: Any = Environment._memo  # by name, as ``numba.core.environment.lookup_environment`` reads it
     finalize, set_env = library.finalize, codegen.set_env
 
     def finalize_entry(self: Any) -> None:
@@ -101,7 +103,7 @@ def _link_entries_only() -> None:
         self._linking_libraries = _all_below(self)
         finalize(self)
         for variable in self._final_module.global_variables:
-            environment = lookup_environment(variable.name)
+            environment = environments.get(variable.name)
             if environment is not None:
                 set_env(self.codegen, variable.name, environment)
 
