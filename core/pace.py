@@ -1,7 +1,8 @@
 """How often and how much in a time: signals, turnover, losses in a row, and the circuit breaker's probe.
 
-Signals are entries the chain approved. Their rolling hour is exact: the time of the n-th last one is kept, and 60
-minutes after it the next is let through.
+Signals are entries the chain approved; the orders by which one entry follows the market (``core.chase``) are one
+signal, and an order each. Their rolling hour is exact: the time of the n-th last one is kept, and 60 minutes after it
+the next is let through.
 
 Turnover is what traded in a rolling window and what is pending. Every entry is judged with all of it, so what entries
 trade in any window of that length stays within the cap: those that fill in a window were pending, or had filled in the
@@ -36,13 +37,23 @@ def approved(config: np.void, state: np.void, index: int, action: int, order_id:
     if action != OPEN:
         return
     risk_state, now = state["risk"], state["account"]["now_ns"]
-    risk_state["signal_ns"][risk_state["signals"] % RATE_SLOTS] = now
-    risk_state["signals"] += 1
-    if confidence_ppm >= config["high_confidence_ppm"]:
-        risk_state["signal_high_ns"][risk_state["signals_high"] % RATE_SLOTS] = now
-        risk_state["signals_high"] += 1
+    if not is_repost(state, index):
+        risk_state["signal_ns"][risk_state["signals"] % RATE_SLOTS] = now
+        risk_state["signals"] += 1
+        if confidence_ppm >= config["high_confidence_ppm"]:
+            risk_state["signal_high_ns"][risk_state["signals_high"] % RATE_SLOTS] = now
+            risk_state["signals_high"] += 1
     if risk_state["failures"] >= config["circuit_failures"]:
         risk_state["probe_id"], risk_state["probe_instrument"] = order_id, index
+
+
+@kernel
+def is_repost(state: np.void, index: int) -> bool:
+    """An entry of ``index`` is under way that follows the market: its next order is no new signal.
+
+    No other entry of the instrument is sent meanwhile (``core.decide.resolve``).
+    """
+    return state["positions"][index]["chase"]["side"] != 0
 
 
 @kernel
@@ -59,19 +70,21 @@ def circuit(config: np.void, state: np.void) -> tuple[int, int]:
 
 
 @kernel
-def signals(config: np.void, state: np.void) -> tuple[int, int]:
+def signals(config: np.void, state: np.void, index: int) -> tuple[int, int]:
     """(when the next entry may come, now) under the limit on entries; (0, now): at once."""
     risk_state, most, now = state["risk"], config["max_signals_per_hour"], state["account"]["now_ns"]
-    if most == 0 or risk_state["signals"] < most:
+    if most == 0 or risk_state["signals"] < most or is_repost(state, index):
         return 0, now
     return risk_state["signal_ns"][(risk_state["signals"] - most) % RATE_SLOTS] + HOUR_NS, now
 
 
 @kernel
-def signals_high(config: np.void, state: np.void, confidence_ppm: int) -> tuple[int, int]:
+def signals_high(config: np.void, state: np.void, index: int, confidence_ppm: int) -> tuple[int, int]:
     """The same for entries of high confidence; others are not its concern."""
     risk_state, most, now = state["risk"], config["max_signals_per_hour_high"], state["account"]["now_ns"]
     if most == 0 or risk_state["signals_high"] < most or confidence_ppm < config["high_confidence_ppm"]:
+        return 0, now
+    if is_repost(state, index):
         return 0, now
     return risk_state["signal_high_ns"][(risk_state["signals_high"] - most) % RATE_SLOTS] + HOUR_NS, now
 

@@ -265,9 +265,9 @@ def _pace_rule(config: np.void, state: np.void, index: int, rule: int, confidenc
             return 0, 0
         return risk["submit_ns"][(risk["submitted"] - most) % RATE_SLOTS] + HOUR_NS, now
     if rule == _SIGNALS:
-        return pace.signals(config, state)
+        return pace.signals(config, state, index)
     if rule == _SIGNALS_HIGH:
-        return pace.signals_high(config, state, confidence_ppm)
+        return pace.signals_high(config, state, index, confidence_ppm)
     if rule == _DAY:
         return risk["day_stopped"], 0
     if rule == _WEEK:

@@ -137,6 +137,22 @@ def test_limits_bind_every_order_of_it() -> None:
     assert len(only(refused, Kind.INTENT)) == 0 and len(book.timer()) == 0
 
 
+def test_an_entry_that_follows_the_market_is_one_signal_and_several_orders() -> None:
+    """Requirements RISK-15: a signal is a decision to enter. A rate of one an hour does not stop it from following."""
+    book = desk(max_signals_per_hour=1, max_signals_per_hour_high=1, high_confidence_ppm=600_000)
+    intent, risk = entered(book), book.state[0]["risk"]
+    for number in range(1, 4):
+        book.touch(1000 + number, 1002 + number)
+        book.timer()
+        book.report(intent, OrderState.CANCELED)
+        (intent,) = only(book.timer(), Kind.INTENT)
+        assert (intent["reason"], intent["price"]) == (Reason.CHASE, 1000 + number)
+        assert (risk["signals"], risk["signals_high"], risk["submitted"]) == (1, 1, 1 + number)
+    book.report(intent, OrderState.REJECTED)
+    (refused,) = only(book.predict(GOOD), Kind.DECISION)
+    assert refused["reason"] == Reason.SIGNAL_RATE, "the next entry is a signal of its own"
+
+
 def test_on_bars_it_posts_at_the_close_and_fills_when_a_bar_goes_through() -> None:
     account = Desk(trading(entry="post", fixed_lots=1000, chase_ttl_ns=10**13), (BTC,))
     tape = bars([100_000, 100_000, 100_300, 100_000, 99_000])
