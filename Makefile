@@ -12,6 +12,7 @@ $(READY): pyproject.toml constraints.txt
 	@test -x .venv/bin/python || $${PYTHON:-python3} -m venv .venv
 	pip install --quiet --upgrade pip
 	pip install --quiet --constraint constraints.txt --editable '.[research,dev]'
+	python -m core.warm
 	@touch $@
 
 .PHONY: help

@@ -418,7 +418,7 @@ def _mark(state: np.void, bar: np.void, mark: np.void) -> None:
     mark["state"] = state["risk"]["state"]
 
 
-_SIGNATURES: Final = {
+ENTRIES: Final = {
     _run: (
         readable(CONFIG),
         writable(STATE),
@@ -453,5 +453,6 @@ _SIGNATURES: Final = {
 }
 
 
+@functools.cache
 def _compiled(function: Any) -> Any:
-    return compiled(function, *_SIGNATURES[function])
+    return compiled(function, *ENTRIES[function])

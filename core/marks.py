@@ -31,7 +31,7 @@ def follow(books_here: np.ndarray, records: np.ndarray, touches: np.ndarray, mar
     ``marks2``: (instruments,) int64, twice the price in ticks, which stays while a side is empty. Raises BadInput for
     an instrument without a book, and as ``core.book``.
     """
-    compiled(_follow, *_SIGNATURE)(books_here, records, touches.reshape(-1), marks2)
+    compiled(_follow, *ENTRIES[_follow])(books_here, records, touches.reshape(-1), marks2)
 
 
 def _follow(books_here: np.ndarray, records: np.ndarray, touches: np.ndarray, marks2: np.ndarray) -> None:
@@ -60,4 +60,4 @@ def _follow(books_here: np.ndarray, records: np.ndarray, touches: np.ndarray, ma
 
 
 _INTS: Final = np.dtype("<i8")
-_SIGNATURE: Final = (writable(BOOK), readable(RECORD), writable(_INTS), writable(_INTS))
+ENTRIES: Final = {_follow: (writable(BOOK), readable(RECORD), writable(_INTS), writable(_INTS))}

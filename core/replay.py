@@ -63,7 +63,7 @@ def advance(
     ``place`` and ``due`` are carried from batch to batch. Raises BadInput or BrokenInvariant for an input that the
     core does not take: ``place["row"]`` is then its row.
     """
-    row: int = compiled(_advance, *_SIGNATURE)(config, state, books, records, place, due, strategy.handle)
+    row: int = compiled(_advance, *ENTRIES[_advance])(config, state, books, records, place, due, strategy.handle)
     return row
 
 
@@ -136,12 +136,14 @@ def same(a: np.void, b: np.void) -> bool:
     )
 
 
-_SIGNATURE: Final = (
-    readable(CONFIG),
-    writable(STATE),
-    writable(BOOK),
-    readable(RECORD),
-    writable(PLACE),
-    writable(RECORD),
-    HANDLE,
-)
+ENTRIES: Final = {
+    _advance: (
+        readable(CONFIG),
+        writable(STATE),
+        writable(BOOK),
+        readable(RECORD),
+        writable(PLACE),
+        writable(RECORD),
+        HANDLE,
+    )
+}

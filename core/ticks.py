@@ -67,7 +67,7 @@ class Run:
     def advance(self, rows: int) -> None:
         """Go on until ``rows`` rows of the tape are known to us; beyond its length: to the end of all messages."""
         while not self.cursor[0]["ended"] and self.cursor[0]["local_row"] < rows:
-            made = compiled(_run, *_SIGNATURE)(
+            made = compiled(_run, *ENTRIES[_run])(
                 self.config,
                 self.state,
                 self.exchange,
@@ -235,17 +235,19 @@ def _deliver(config: np.void, venue: np.void, box: np.void, out: np.ndarray, n_o
     return flush(box, out, n_out)
 
 
-_SIGNATURE: Final = (
-    readable(CONFIG),
-    writable(STATE),
-    writable(EXCHANGE),
-    writable(BOOK),
-    writable(BOOK),
-    readable(RECORD),
-    readable(np.dtype("<i8")),
-    types.int64,
-    writable(CURSOR),
-    writable(OUTBOX),
-    writable(RECORD),
-    HANDLE,
-)
+ENTRIES: Final = {
+    _run: (
+        readable(CONFIG),
+        writable(STATE),
+        writable(EXCHANGE),
+        writable(BOOK),
+        writable(BOOK),
+        readable(RECORD),
+        readable(np.dtype("<i8")),
+        types.int64,
+        writable(CURSOR),
+        writable(OUTBOX),
+        writable(RECORD),
+        HANDLE,
+    )
+}

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from core import config as core_config
-from core import engine, strategies
+from core import engine, strategies, warm
 from core.errors import PortcullisError, Refused
 from core.jit import cache_folder
 from core.records import BAR, MINUTE_NS, PREDICTION, RECORD, Kind
@@ -91,7 +91,8 @@ def _trust(home: Home) -> str:
 
 
 def _kernels() -> str:
-    """Compile, or load, every kernel a session calls, so that no order ever waits for a compiler."""
+    """Compile, or load, every kernel, so that no order ever waits for a compiler, and call those of a session."""
+    count = len(list(warm.entries()))
     instruments = BUILTIN.instruments()
     config = core_config.build(Trading(account=Account(quote=instruments[0].quote)), instruments)
     state, out = engine.new_state(config), np.zeros(engine.OUT_PER_INPUT, RECORD)
@@ -109,7 +110,7 @@ def _kernels() -> str:
         engine.on_core_record(config, state, record.view(RECORD), out, strategy)
     spec = bar_spec(FeatureParams(), 5 * MINUTE_NS, 15 * MINUTE_NS)
     kernel.update(kernel.new_state(spec, 1), bar, np.zeros((1, spec.n_features), np.float32))
-    return f"ready in {cache_folder()}"
+    return f"{count} entries of the core ready in {cache_folder()}"
 
 
 def _bundle(home: Home, folder: Path) -> str:
