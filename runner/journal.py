@@ -170,6 +170,11 @@ class Journal:
                 f"{self.durable - self._snapshot} records lie after its last snapshot, and only it can play them "
                 "again. Continue the run with it and stop it, then upgrade"
             )
+        if last.end == last.first:
+            raise Refused(
+                f"{self.path}: {last} was begun by {written_by(last.lineage)} and holds no record yet, and a segment's "
+                "header cannot be taken back. Play one bar with that program and stop it with Ctrl-C, then upgrade"
+            )
         self._commit(None, close=True)
 
     def append(self, *parts: np.ndarray) -> None:

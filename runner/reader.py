@@ -14,6 +14,7 @@ from core.errors import BadTape, Refused
 from core.records import RECORD
 from models.atomic import partial_name, rename
 from runner import ledger_state
+from runner.chain import Chain
 from runner.database import DAMAGED, check_schema, connect, sqlite_errors
 from runner.home import Run
 from runner.journal import written_by
@@ -115,6 +116,7 @@ def verify(reader: Reader) -> Verified:
         ledger_state.load(ledger, reader.snapshot(reader.first).parts[LEDGER], reader.connection)
     with sqlite_errors(path, DAMAGED), ledger.checking(reader.connection) as check:
         for segment in reader.kept:
+            head = Chain(segment.start).head().hex()  # the last one may have no record yet
             with closing(verified_batches(reader.connection, path, segment)) as batches:
                 for batch in batches:
                     check(batch.first, batch.records)

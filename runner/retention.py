@@ -24,6 +24,7 @@ from typing import Final
 from core.errors import BadTape
 from core.records import RECORD_BYTES
 from models.atomic import partial_name, rename
+from runner.chain import Chain
 from runner.database import connect, sqlite_errors
 from runner.home import Run
 from runner.seal import file_sha256, read_seal, reseal
@@ -64,11 +65,13 @@ def _kept(connection: sqlite3.Connection, path: Path, segment: Segment) -> Kept:
         state, size = "expired", 0
     with sqlite_errors(path, _RESTORE):
         row = connection.execute(
-            "SELECT head FROM batch WHERE first < ? ORDER BY first DESC LIMIT 1", (segment.end,)
+            "SELECT head FROM batch WHERE first >= ? AND first < ? ORDER BY first DESC LIMIT 1",
+            (segment.first, segment.end),
         ).fetchone()
+    head = row[0] if row else Chain(segment.start).head()
     lineage = segment.lineage
     program = f"{lineage.get('version', '?')}, kernels {str(lineage.get('kernel_hash', '?'))[:16]}"
-    return Kept(segment.number, segment.first, records, state, size, row[0].hex() if row else "", program)
+    return Kept(segment.number, segment.first, records, state, size, head.hex(), program)
 
 
 def compress(run: Run, keep: int) -> list[int]:

@@ -394,3 +394,31 @@ def test_export_is_one_array_and_verified(copy: Run, tmp_path: Path, records: np
     with open_run(copy) as reader, pytest.raises(BadTape):
         export(reader, tmp_path / "other.npy")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["records.npy", "runs"]
+
+
+def test_a_run_that_ends_where_a_segment_does(tmp_path: Path, plan: Plan, records: np.ndarray) -> None:
+    """The last segment is closed by the last bar: the next has a header and no record, and its head is the run's."""
+    run = Run(tmp_path / "full")
+    policy = Policy(snapshot_records=len(records), segment_records=len(records))
+    with open_journal(run, plan, policy) as journal:
+        for _ in session(plan, journal).play():
+            pass
+        head, count = journal.head(), journal.count
+    with open_run(run) as reader:
+        assert reader.segments[-1].first == reader.segments[-1].end == count
+        assert (verify(reader).head, verify(reader).records) == (head, count)
+    assert listing(run)[-1].head == head
+
+
+def test_an_upgrade_at_the_beginning_of_a_segment_is_refused_saying_what_to_do(tmp_path: Path, plan: Plan) -> None:
+    run = Run(tmp_path / "r")
+    play_some(run, plan, 100, stop=True, policy=Policy(), **OTHER)
+    with open_journal(run, plan, Policy(), **OTHER) as journal:
+        assert journal.close_segment() == 0
+    with pytest.raises(Refused, match=r"segment 1 was begun by portcullis 9\.8\.7 .*holds no record yet.*one bar"):
+        open_journal(run, plan)
+    play_some(run, plan, 1, stop=True, policy=Policy(), **OTHER)
+    play_some(run, plan, 1, stop=True, policy=Policy())
+    with open_run(run) as reader:
+        assert [item.lineage["version"] for item in reader.segments] == ["9.8.7", "9.8.7", plan.header["version"]]
+        verify(reader)
