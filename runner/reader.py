@@ -21,7 +21,7 @@ from runner.journal import written_by
 from runner.ledger import Ledger, LedgerBroken
 from runner.plan import KERNEL_HASH, header_ledger
 from runner.replay import Replay, Replayed, finished, version_difference
-from runner.seal import Seal, file_sha256, read_seal
+from runner.seal import Seal, check_file, read_seal
 from runner.segments import (
     Segment,
     joined,
@@ -140,11 +140,7 @@ def _check_seal(reader: Reader, seal: Seal, count: int, head: str, ledger: Ledge
         raise LedgerBroken(
             f"{reader.run.seal}: ledger head {seal.ledger_head} sealed, the journal gives {ledger.head()}"
         )
-    if (found := file_sha256(reader.run.journal)) != seal.file_sha256:
-        raise BadTape(
-            f"{reader.run.journal}: the file hashes to {found[:16]}, {seal.file_sha256[:16]} sealed: altered outside "
-            "its records"
-        )
+    check_file(seal, reader.run.journal)
 
 
 def replay_run(
