@@ -43,7 +43,6 @@ _OF_ORDER: Final = (Kind.INTENT, Kind.ORDER, Kind.FILL, Kind.CHECK)
 _FIRST_OUTPUT: Final = int(Kind.DECISION)
 _WINDOW: Final = 8_192  # records before an intent among which its cause lies
 _WHICH: Final = re.compile(r"[0-9]+(:-?[0-9]+)?")
-_TIMES: Final = ("ts_event", "ts_known", "bar_ts", "deadline_ns")
 
 Element = dict[str, Any]
 
