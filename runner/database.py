@@ -40,6 +40,21 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
         return connection
 
 
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """The block is one transaction: all of it is durable at its end, or, if it raises, nothing is.
+
+    The connection is then closed. That rolls back; a ROLLBACK could itself fail on a full disk.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.close()
+        raise
+
+
 def is_new(connection: sqlite3.Connection) -> bool:
     """Whether the database is still empty."""
     return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None

@@ -4,6 +4,7 @@ The journal holds the whole chain; nothing is guessed. What is not in it is reco
 by the bundle's own kernel over the journaled bars, if the bundle is at hand.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +37,12 @@ from runner.paper import read_about
 from runner.plan import feature_spec, header_instruments
 from runner.reader import Reader
 from runner.segments import stored_batches
-from runner.summary import money
+from runner.summary import money, strategies
 
 _OF_ORDER: Final = (Kind.INTENT, Kind.ORDER, Kind.FILL, Kind.CHECK)
 _FIRST_OUTPUT: Final = int(Kind.DECISION)
 _WINDOW: Final = 8_192  # records before an intent among which its cause lies
-_TIMES: Final = ("ts_event", "ts_known", "bar_ts", "deadline_ns")
+_WHICH: Final = re.compile(r"[0-9]+(:-?[0-9]+)?")
 
 Element = dict[str, Any]
 
@@ -105,7 +106,7 @@ def _gone(reader: Reader, order_id: int) -> str:
 def _find(reader: Reader, which: str) -> tuple[int, np.ndarray]:
     """Number and record, shape (1,), of the fill."""
     order, _, execution = which.partition(":")
-    if not order.isdigit() or (":" in which and not execution.lstrip("-").isdigit()):
+    if not _WHICH.fullmatch(which):
         raise BadInput(f"fill {which!r}: give its place among the run's fills, from 1 on, or ORDER:EXECUTION")
     fills = _select(reader, lambda r: r["kind"] == Kind.FILL)
     if ":" in which:
@@ -266,7 +267,7 @@ def _bundle(reader: Reader) -> dict[str, Any]:
     about = read_about(reader.run)
     return {
         "id": reader.header["bundle_id"],
-        "strategy": reader.header["trading"]["strategy"]["kind"],
+        "strategy": "+".join(strategies(reader.header["trading"])),
         "config_hash": reader.header["config_hash"],
         **{key: about[key] for key in ("verdict", "key_id", "trust") if key in about},
     }

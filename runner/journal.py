@@ -10,28 +10,26 @@ is the run itself, checked. A segment is closed at a snapshot, which is the chec
 it has grown to its size, by command, or when another program takes the run over.
 """
 
-import hashlib
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from core.canonical import canonical_json
-from core.errors import BadTape, Refused
+from core.errors import BadTape, BrokenInvariant, Refused
 from core.records import RECORD, RECORD_BYTES
 from runner import ledger_state
-from runner.chain import BLOCK_RECORDS, Chain
+from runner.chain import BLOCK_RECORDS
 from runner.compare import first_difference
-from runner.database import check_schema, connect, create, is_new, sqlite_errors
+from runner.database import check_schema, connect, create, is_new, sqlite_errors, transaction
 from runner.failpoints import Failpoints
 from runner.journal_schema import insert_batch
 from runner.ledger import Ledger
 from runner.segments import (
-    PLACE,
     Segment,
+    begin_segment,
     read_segments,
     read_snapshot,
     resumed_chain,
@@ -51,6 +49,50 @@ class Policy:
 
     snapshot_records: int = 16 * BLOCK_RECORDS
     segment_records: int = 1 << 24
+
+
+class StoredRecords:
+    """What a resumed session has yet to make again: the records after its snapshot, taken in their order."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, first: int, end: int) -> None:
+        """Those from number ``first`` on, where a batch begins, up to ``end``."""
+        self._connection, self._path = connection, path
+        self._next = self._read = first  # the next to be made again; the first not read from the database yet
+        self._end = end
+        self._expected = b""  # records ``_next`` to ``_read`` - 1
+
+    @property
+    def left(self) -> int:
+        """How many were not made again yet."""
+        return self._end - self._next
+
+    def compare(self, data: bytes) -> bytes:
+        """Compare the records in ``data`` with those stored; return what lies beyond their end.
+
+        Raises BadTape naming the first record and field that differ.
+        """
+        while len(self._expected) < len(data) and self._read < self._end:
+            self._read_batch()
+        size = min(len(data), len(self._expected))
+        if data[:size] != self._expected[:size]:
+            expected, actual = (np.frombuffer(item[:size], RECORD) for item in (self._expected, data))
+            difference = first_difference(expected, actual, self._next)
+            raise BadTape(
+                f"{self._path}: cannot be continued: {difference}. The journal is sound, so this program, its "
+                "libraries or this machine compute another value: continue where it was written, or start a new run"
+            )
+        self._expected = self._expected[size:]
+        self._next += size // RECORD_BYTES
+        return data[size:]
+
+    def _read_batch(self) -> None:
+        with sqlite_errors(self._path, _RESTORE):
+            row = self._connection.execute(
+                "SELECT count, records FROM batch JOIN block USING (first) WHERE first = ?", (self._read,)
+            )
+            count, records = row.fetchone()
+        self._read += count
+        self._expected += records
 
 
 class Journal:
@@ -77,7 +119,6 @@ class Journal:
         self._failpoints, self._policy = failpoints, policy or Policy()
         self._connection = connect(path, write=True)
         self._pending: list[bytes] = []
-        self._expected = b""
         try:
             with sqlite_errors(path, "the journal cannot be created or read"):
                 if is_new(self._connection):
@@ -89,34 +130,12 @@ class Journal:
             raise
 
     def _create(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-        create(self._connection)
-        self._number = self._first = self._snapshot = self.durable = 0
-        self._chain = self._begin(self._place(0, 0))
-        self._connection.execute("COMMIT")
-        self.count = self._read = 0
+        with transaction(self._connection):
+            create(self._connection)
+            self._chain = begin_segment(self._connection, self._header, {"number": 0, "first": 0})
+        self._number = self._first = self._snapshot = self.count = self.durable = 0
+        self._stored = StoredRecords(self._connection, self.path, 0, 0)
         self.ledger.start(self._chain.link)
-
-    def _place(self, number: int, first: int, checkpoint: Snapshot | None = None) -> dict[str, Any]:
-        """What the header of a segment says about its place."""
-        place: dict[str, Any] = {"number": number, "first": first}
-        if checkpoint is not None:
-            place["previous_head"] = self._chain.head().hex()
-            place["checkpoint"] = {
-                "records": checkpoint.records,
-                "sha256": checkpoint.sha256().hex(),
-                "state_hash": checkpoint.state_hash,
-                "ledger_head": self.ledger.head(),
-            }
-        return place
-
-    def _begin(self, place: dict[str, Any]) -> Chain:
-        """Insert a segment's header, inside the caller's transaction; its chain."""
-        packed = canonical_json(self._header | {PLACE: place})
-        start = hashlib.sha256(packed).digest()
-        row = (place["number"], place["first"], packed, start)
-        self._connection.execute("INSERT INTO segment VALUES (?, ?, ?, ?)", row)
-        return Chain(start)
 
     def _resume(self) -> None:
         """Take up both chains where they end. What lies before the last snapshot is not read again here."""
@@ -124,7 +143,7 @@ class Journal:
         check_schema(self._connection, self.path, whole=not places)
         segments = read_segments(self._connection, self.path)
         last = segments[-1]
-        changed = self._changed(last.lineage)
+        changed = changed_code(self.path, last.lineage, self._header)
         self.resume = self._checkpoint = read_snapshot(self._connection, self.path, places[-1]) if places else None
         self.ledger.start(segments[0].start)
         if self.resume is not None:
@@ -138,19 +157,10 @@ class Journal:
                 self._chain.update(batch.records.tobytes())
                 check(batch.first, batch.records)
         self._number, self._first, self.durable = last.number, last.first, last.end
-        self._snapshot = self.count = self._read = self.resume.records if self.resume else 0
+        self._snapshot = self.count = self.resume.records if self.resume else 0
+        self._stored = StoredRecords(self._connection, self.path, self.count, self.durable)
         if changed:
             self._take_over(last, changed)
-
-    def _changed(self, stored: dict[str, Any]) -> list[str]:
-        """The code's keys of the lineage that differ. Raises Refused if any other does."""
-        changed = differing_keys(stored, self._header)
-        if other := [key for key in changed if key not in CODE]:
-            raise Refused(
-                f"{self.path}: written under another {', '.join(other)}; start a new run with --run, or restore what "
-                "this one was started with"
-            )
-        return changed
 
     def _take_over(self, last: Segment, changed: list[str]) -> None:
         """Another program goes on with the run: in a segment of its own, from the checkpoint its predecessor left."""
@@ -159,6 +169,11 @@ class Journal:
                 f"{self.path}: {last} was written by {written_by(last.lineage)}, which was killed or is still running: "
                 f"{self.durable - self._snapshot} records lie after its last snapshot, and only it can play them "
                 "again. Continue the run with it and stop it, then upgrade"
+            )
+        if last.end == last.first:
+            raise Refused(
+                f"{self.path}: {last} was begun by {written_by(last.lineage)} and holds no record yet, and a segment's "
+                "header cannot be taken back. Play one bar with that program and stop it with Ctrl-C, then upgrade"
             )
         self._commit(None, close=True)
 
@@ -169,8 +184,8 @@ class Journal:
         """
         data = b"".join([part.tobytes() for part in parts])
         self.count += len(data) // RECORD_BYTES
-        if self.count - len(data) // RECORD_BYTES < self.durable:
-            data = self._compare(data)
+        if self._stored.left:
+            data = self._stored.compare(data)
         if data:
             self._pending.append(data)
             if self.pending >= BLOCK_RECORDS:
@@ -180,28 +195,6 @@ class Journal:
     def pending(self) -> int:
         """Records buffered and not yet durable."""
         return max(0, self.count - self.durable)
-
-    def _compare(self, data: bytes) -> bytes:
-        """Compare ``data`` with the stored stream; return what lies beyond its end."""
-        while len(self._expected) < len(data) and self._read < self.durable:
-            with sqlite_errors(self.path, _RESTORE):
-                row = self._connection.execute(
-                    "SELECT count, records FROM batch JOIN block USING (first) WHERE first = ?", (self._read,)
-                )
-                count, records = row.fetchone()
-            self._read += count
-            self._expected += records
-        size = min(len(data), len(self._expected))
-        if data[:size] != self._expected[:size]:
-            first = self.count - len(data) // RECORD_BYTES
-            expected, actual = (np.frombuffer(item[:size], RECORD) for item in (self._expected, data))
-            difference = first_difference(expected, actual, first)
-            raise BadTape(
-                f"{self.path}: cannot be continued: {difference}. The journal is sound, so this program, its libraries "
-                "or this machine compute another value: continue where it was written, or start a new run"
-            )
-        self._expected = self._expected[size:]
-        return data[size:]
 
     def commit(self) -> None:
         """Make every appended record durable, with the ledger entries of its fills. Raises BadTape if it cannot be:
@@ -253,7 +246,7 @@ class Journal:
             f"trading stopped: {self.durable} records are durable, the {count} after them are not. "
             "Make room or repair the disk, then run the same command again"
         )
-        with sqlite_errors(self.path, remedy), self._transaction():
+        with sqlite_errors(self.path, remedy), transaction(self._connection):
             if data:
                 insert_batch(self._connection, self.durable, data, self._chain.head())
                 self._failpoints.hit("inside-commit")
@@ -263,7 +256,7 @@ class Journal:
                 row = (end, self._chain.link, self._checkpoint.pack(), self._checkpoint.sha256())
                 execute("INSERT INTO snapshot VALUES (?, ?, ?, ?)", row)
                 self._failpoints.hit("inside-snapshot")
-            begun = self._begin(self._place(self._number + 1, end, self._checkpoint)) if close else None
+            begun = begin_segment(self._connection, self._header, self._next_place(end)) if close else None
         self._pending.clear()
         self.durable = end
         self._snapshot = end if parts is not None else self._snapshot
@@ -271,16 +264,22 @@ class Journal:
             self._chain, self._number, self._first = begun, self._number + 1, end
         self._failpoints.hit("after-commit")
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            # Closing without a commit rolls back; a ROLLBACK could itself fail on a full disk.
-            self._connection.close()
-            raise
+    def _next_place(self, first: int) -> dict[str, Any]:
+        """The place of the segment after the open one, which ends at the checkpoint just taken."""
+        checkpoint = self._checkpoint
+        if checkpoint is None or checkpoint.records != first:
+            raise BrokenInvariant(f"{self.path}: segment {self._number} is closed at record {first} without a snapshot")
+        return {
+            "number": self._number + 1,
+            "first": first,
+            "previous_head": self.head(),
+            "checkpoint": {
+                "records": checkpoint.records,
+                "sha256": checkpoint.sha256().hex(),
+                "state_hash": checkpoint.state_hash,
+                "ledger_head": self.ledger.head(),
+            },
+        }
 
     def head(self) -> str:
         """The head of the last segment over every durable record, 64 hexadecimal digits."""
@@ -304,6 +303,19 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
+
+
+def changed_code(path: Path, stored: dict[str, Any], header: dict[str, Any]) -> list[str]:
+    """The code's keys in which ``header`` differs from the lineage ``stored`` at ``path``. Raises Refused if any other
+    key does: those a run keeps.
+    """
+    changed = differing_keys(stored, header)
+    if other := [key for key in changed if key not in CODE]:
+        raise Refused(
+            f"{path}: written under another {', '.join(other)}; start a new run with --run, or restore what "
+            "this one was started with"
+        )
+    return changed
 
 
 def differing_keys(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

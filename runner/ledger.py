@@ -17,7 +17,7 @@ follow from the same records. All of it is a projection: ``check`` makes it agai
 import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,9 +29,9 @@ from core.instruments import Instrument
 from core.marks import BOOK_KINDS
 from core.records import PPM, FeeAsset, Kind, Side, TransferCause
 from runner import schema
-from runner.lots import Closing, Lots
-from runner.standing import Market, Record, Row, Standing, grid_of, limits_of, no_limits
-from runner.store.contract import Table
+from runner.lots import Lots
+from runner.standing import Market, Record, Standing, grid_of, limits_of, no_limits
+from runner.store.contract import Row, Table
 from runner.store.sqlite import in_order, insert
 
 PPB: Final = 1000 * PPM
@@ -116,6 +116,42 @@ def funding_amount(market: Market, price: int, rate_ppb: int, units: int) -> int
     return amount if pays else -amount
 
 
+class StoredRows:
+    """The rows an account has in the ledger's tables, each read once, in order, to be compared with those it should."""
+
+    def __init__(self, connection: sqlite3.Connection, account_id: int, skip: dict[str, int]) -> None:
+        """``skip``: how many rows of each table are passed over, as those of a ledger that began at a snapshot."""
+        self._cursors = {
+            name: connection.execute(in_order(table), (account_id, skip[name])) for name, table in _TABLES.items()
+        }
+
+    def compare(self, name: str, want: tuple[Any, ...]) -> None:
+        """The next row of the table ``name`` is ``want``. Raises LedgerBroken naming the row and what differs."""
+        table, have = _TABLES[name], self._cursors[name].fetchone()
+        if have == want:
+            return
+        row = " ".join(str(want[table.names.index(column)]) for column in (table.order or table.key)[1:])
+        if have is None:
+            raise LedgerBroken(f"ledger: {name} {row} is missing")
+        for column, stored, given in zip(table.names, have, want, strict=True):
+            if stored != given:
+                shown = (stored.hex()[:16], given.hex()[:16]) if isinstance(given, bytes) else (stored, given)
+                raise LedgerBroken(f"ledger: {name} {row}: {column} is {shown[0]}, the journal gives {shown[1]}")
+
+    def end(self, counts: dict[str, int]) -> None:
+        """No table holds more than its number of rows in ``counts``. Raises LedgerBroken naming the first that does."""
+        for name, cursor in self._cursors.items():
+            if (more := len(cursor.fetchall())) > 0:
+                raise LedgerBroken(
+                    f"ledger: {counts[name] + more} rows of {name} stored, the journal gives {counts[name]}"
+                )
+
+    def close(self) -> None:
+        """An open cursor would keep the database locked."""
+        for cursor in self._cursors.values():
+            cursor.close()
+
+
 class Ledger:
     """Balances after the last transaction; makes, writes and checks the next ones."""
 
@@ -166,10 +202,6 @@ class Ledger:
     def transaction_count(self) -> int:
         return self.counts["txn"]
 
-    def is_booked(self, fill: np.void) -> bool:
-        """Whether this very execution was booked before: a fill that is delivered again moves nothing."""
-        return (int(fill["order_id"]), int(fill["exec_id"])) in self._executions
-
     def transactions(self, first: int, records: np.ndarray) -> list[Transaction]:
         """Book the ``records`` that start at sequence number ``first``; the transactions they cause."""
         self._made = []
@@ -189,24 +221,14 @@ class Ledger:
         The rows of each table are read once, in order. Raises LedgerBroken naming the first row that differs, and at
         the end if more rows are stored than the records caused.
         """
-        stored = {
-            name: connection.execute(in_order(table), (self._account_id, self.counts[name]))
-            for name, table in _TABLES.items()
-        }
+        with closing(StoredRows(connection, self._account_id, self.counts)) as stored:
 
-        def check(first: int, records: np.ndarray) -> None:
-            for table, values in self._rows(first, records):
-                _compare(_TABLES[table], stored[table].fetchone(), (self._account_id, *values))
+            def check(first: int, records: np.ndarray) -> None:
+                for table, values in self._rows(first, records):
+                    stored.compare(table, (self._account_id, *values))
 
-        try:
             yield check
-            for table, cursor in stored.items():
-                if (more := len(cursor.fetchall())) > 0:
-                    count = self.counts[table]
-                    raise LedgerBroken(f"ledger: {count + more} rows of {table} stored, the journal gives {count}")
-        finally:
-            for cursor in stored.values():
-                cursor.close()  # an open one would keep the database locked
+            stored.end(self.counts)
 
     def _held(self, asset: str) -> int:
         return self.balances.get(("holdings", asset), 0)
@@ -289,7 +311,8 @@ class Ledger:
         moved = {
             asset: sum(d for name, of, d in deltas if name == "holdings" and of == asset) for _, asset, _ in deltas
         }
-        yield from self._change(k, moved[market.base], -moved[market.quote], known_ns)
+        txn = self.transaction_count
+        yield from self.lots.rows(txn, k, moved[market.base], -moved[market.quote], known_ns)
         yield from self.standing.on_fill(seq, record)
 
     def _transfer(self, seq: int, record: Record) -> Iterator[Row]:
@@ -308,7 +331,7 @@ class Ledger:
             return
         before = self.lots.cost(k)
         worth = market.value(self.standing.marks2[k], amount)
-        yield from self._change(k, amount, worth, known_ns, at_cost=True)
+        yield from self.lots.rows(self.transaction_count, k, amount, worth, known_ns, at_cost=True)
         self.paid_in += self.lots.cost(k) - before
 
     def _funding(self, seq: int, record: Record) -> Iterator[Row]:
@@ -321,18 +344,6 @@ class Ledger:
         deltas = [("holdings", market.quote, -amount), ("funding", market.quote, amount)]
         yield from self._book(seq, "FUNDING", deltas)
         yield "funding", (self.transaction_count, k, price, rate_ppb, units, amount, known_ns)
-
-    def _change(self, k: int, units: int, paid: int, at_ns: int, *, at_cost: bool = False) -> Iterator[Row]:
-        """The lots and trades that ``units`` more of instrument ``k`` for ``paid`` quote units make."""
-        txn = self.transaction_count
-        for made in self.lots.change(k, units, paid, at_cost=at_cost):
-            if isinstance(made, Closing):
-                yield "trade", (
-                    made.id, made.lot, txn, k, made.units, made.closed, made.cost, made.cost_closed, made.proceeds,
-                    made.realised, at_ns,
-                )  # fmt: skip
-            else:
-                yield "lot", (made.id, txn, k, made.units, made.cost, at_ns)
 
     def _book(self, seq: int, cause: str, deltas: Sequence[Delta]) -> Iterator[Row]:
         """A transaction of ``deltas``: its entries, then the row that seals them."""
@@ -354,18 +365,6 @@ class Ledger:
 
 def _element(config: np.ndarray | None, k: int) -> Any:
     return None if config is None else config[0]["markets"][k]
-
-
-def _compare(table: Table, have: tuple[Any, ...] | None, want: tuple[Any, ...]) -> None:
-    if have == want:
-        return
-    row = " ".join(str(want[table.names.index(column)]) for column in (table.order or table.key)[1:])
-    if have is None:
-        raise LedgerBroken(f"ledger: {table.name} {row} is missing")
-    for column, stored, given in zip(table.names, have, want, strict=True):
-        if stored != given:
-            shown = (stored.hex()[:16], given.hex()[:16]) if isinstance(given, bytes) else (stored, given)
-            raise LedgerBroken(f"ledger: {table.name} {row}: {column} is {shown[0]}, the journal gives {shown[1]}")
 
 
 def _divide(a: int, b: int, *, up: bool) -> int:

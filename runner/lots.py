@@ -18,6 +18,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from runner.store.contract import Row
+
 
 @dataclass(slots=True)
 class OpenLot:
@@ -107,6 +109,19 @@ class Lots:
             held[0] += units - done
             held[1] += cost
             yield Opening(self.lot_count, units - done, cost)
+
+    def rows(
+        self, txn: int, instrument: int, units: int, paid: int, at_ns: int, *, at_cost: bool = False
+    ) -> Iterator[Row]:
+        """The rows of ``lot`` and ``trade`` that a ``change`` by transaction ``txn`` makes."""
+        for made in self.change(instrument, units, paid, at_cost=at_cost):
+            if isinstance(made, Closing):
+                yield "trade", (
+                    made.id, made.lot, txn, instrument, made.units, made.closed, made.cost, made.cost_closed,
+                    made.proceeds, made.realised, at_ns,
+                )  # fmt: skip
+            else:
+                yield "lot", (made.id, txn, instrument, made.units, made.cost, at_ns)
 
     def open_lots(self, instrument: int) -> list[OpenLot]:
         """The lots of ``instrument`` that are not closed, oldest first."""

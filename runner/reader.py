@@ -14,13 +14,14 @@ from core.errors import BadTape, Refused
 from core.records import RECORD
 from models.atomic import partial_name, rename
 from runner import ledger_state
+from runner.chain import Chain
 from runner.database import DAMAGED, check_schema, connect, sqlite_errors
 from runner.home import Run
 from runner.journal import written_by
 from runner.ledger import Ledger, LedgerBroken
 from runner.plan import KERNEL_HASH, header_ledger
 from runner.replay import Replay, Replayed, finished, version_difference
-from runner.seal import Seal, file_sha256, read_seal
+from runner.seal import Seal, check_file, read_seal
 from runner.segments import (
     Segment,
     joined,
@@ -115,6 +116,7 @@ def verify(reader: Reader) -> Verified:
         ledger_state.load(ledger, reader.snapshot(reader.first).parts[LEDGER], reader.connection)
     with sqlite_errors(path, DAMAGED), ledger.checking(reader.connection) as check:
         for segment in reader.kept:
+            head = Chain(segment.start).head().hex()  # the last one may have no record yet
             with closing(verified_batches(reader.connection, path, segment)) as batches:
                 for batch in batches:
                     check(batch.first, batch.records)
@@ -138,11 +140,7 @@ def _check_seal(reader: Reader, seal: Seal, count: int, head: str, ledger: Ledge
         raise LedgerBroken(
             f"{reader.run.seal}: ledger head {seal.ledger_head} sealed, the journal gives {ledger.head()}"
         )
-    if (found := file_sha256(reader.run.journal)) != seal.file_sha256:
-        raise BadTape(
-            f"{reader.run.journal}: the file hashes to {found[:16]}, {seal.file_sha256[:16]} sealed: altered outside "
-            "its records"
-        )
+    check_file(seal, reader.run.journal)
 
 
 def replay_run(

@@ -10,13 +10,15 @@ ledger rows; later segments verify and replay from their own checkpoints.
 
 Each step can be interrupted: an archive is written whole, read back and compared before it is named in the database,
 and only then do records leave it, a batch at a time, so a session that is writing meanwhile waits a moment at most.
+The same command again finishes what was interrupted; the seal of a finished run says that there is something to finish.
 """
 
 import hashlib
 import lzma
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,9 +26,10 @@ from typing import Final
 from core.errors import BadTape
 from core.records import RECORD_BYTES
 from models.atomic import partial_name, rename
+from runner.chain import Chain
 from runner.database import connect, sqlite_errors
 from runner.home import Run
-from runner.seal import file_sha256, read_seal, reseal
+from runner.seal import file_sha256, read_seal, reseal, unseal
 from runner.segments import Segment, archive_path, read_segments, verified_batches
 
 FILTERS: Final = [
@@ -64,11 +67,13 @@ def _kept(connection: sqlite3.Connection, path: Path, segment: Segment) -> Kept:
         state, size = "expired", 0
     with sqlite_errors(path, _RESTORE):
         row = connection.execute(
-            "SELECT head FROM batch WHERE first < ? ORDER BY first DESC LIMIT 1", (segment.end,)
+            "SELECT head FROM batch WHERE first >= ? AND first < ? ORDER BY first DESC LIMIT 1",
+            (segment.first, segment.end),
         ).fetchone()
+    head = row[0] if row else Chain(segment.start).head()
     lineage = segment.lineage
     program = f"{lineage.get('version', '?')}, kernels {str(lineage.get('kernel_hash', '?'))[:16]}"
-    return Kept(segment.number, segment.first, records, state, size, row[0].hex() if row else "", program)
+    return Kept(segment.number, segment.first, records, state, size, head.hex(), program)
 
 
 def compress(run: Run, keep: int) -> list[int]:
@@ -79,14 +84,13 @@ def compress(run: Run, keep: int) -> list[int]:
     with closing(connect(run.journal, write=False)) as connection:
         old = _old(read_segments(connection, run.journal), keep)
         due = [item for item in old if item.archive is None or _places(connection, run.journal, item)]
-    if not due:
+    if not due and not _is_interrupted(run):
         return []  # opening it to write would change the file of a finished run
-    with closing(connect(run.journal, write=True)) as connection:
+    with _changing(run) as connection:
         for segment in due:
             if segment.archive is None:
                 _archive(connection, run.journal, segment)
             _remove_records(connection, run.journal, segment)
-    _settle(run)
     return [segment.number for segment in due if segment.archive is None]
 
 
@@ -101,13 +105,12 @@ def expire(run: Run, keep: int) -> list[int]:
                 segment.archive.path.unlink(missing_ok=True)
             else:
                 due.append(segment)
-    if not due:
+    if not due and not _is_interrupted(run):
         return []
-    with closing(connect(run.journal, write=True)) as connection, sqlite_errors(run.journal, _RESTORE):
+    with _changing(run) as connection, sqlite_errors(run.journal, _RESTORE):
         for segment in due:
             connection.execute("INSERT INTO expiry VALUES (?)", (segment.number,))
             archive_path(run.journal, segment.number).unlink(missing_ok=True)
-    _settle(run)
     return [segment.number for segment in due]
 
 
@@ -158,12 +161,28 @@ def _remove_records(connection: sqlite3.Connection, path: Path, segment: Segment
             connection.execute("DELETE FROM block WHERE first = ?", place)
 
 
-def _settle(run: Run) -> None:
-    """A finished run gives the room back and is sealed again; a running one uses it for its next records."""
+@contextmanager
+def _changing(run: Run) -> Iterator[sqlite3.Connection]:
+    """The journal, to be written. A finished run gives the room back and is sealed again; a running one uses it.
+
+    Raises BadTape if the file is not the one that was sealed: it would pass for sound afterwards.
+    """
+    if (seal := read_seal(run.seal)) is not None:
+        unseal(run.seal, seal, run.journal)
+    with closing(connect(run.journal, write=True)) as connection:
+        yield connection
+    if (seal := read_seal(run.seal)) is not None:  # it may have been finished meanwhile
+        _give_back(run.journal)
+        reseal(run.seal, seal, run.journal)
+
+
+def _is_interrupted(run: Run) -> bool:
     seal = read_seal(run.seal)
-    if seal is None:
-        return
-    with closing(connect(run.journal, write=True)) as connection, sqlite_errors(run.journal, _RESTORE):
+    return seal is not None and seal.is_changing
+
+
+def _give_back(journal: Path) -> None:
+    """Make the file as small as what is in it, without a write-ahead log."""
+    with closing(connect(journal, write=True)) as connection, sqlite_errors(journal, _RESTORE):
         connection.execute("VACUUM")
         connection.execute("PRAGMA journal_mode = DELETE")
-    reseal(run.seal, seal, run.journal)

@@ -1,4 +1,4 @@
-"""Reading a journal: its segments, their records wherever they lie, and the proof that they are what was written.
+"""A journal's segments: how one begins, where its records lie, and the proof that they are what was written.
 
 A journal is one database with a chain of segments in it. Each begins with a header: the lineage of the program that
 wrote it and, from the second on, the head of the segment before and the checkpoint, the state it began with. A
@@ -21,6 +21,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from core.canonical import canonical_json
 from core.errors import BadTape
 from core.records import RECORD, RECORD_BYTES
 from runner.chain import BLOCK_RECORDS, Chain
@@ -75,6 +76,18 @@ class Batch:
 def archive_path(journal: Path, number: int) -> Path:
     """Where the archive of a segment lies."""
     return journal.parent / "segments" / f"{number:06}.xz"
+
+
+def begin_segment(connection: sqlite3.Connection, lineage: dict[str, Any], place: dict[str, Any]) -> Chain:
+    """Insert a segment's header, inside the caller's transaction; its chain.
+
+    ``place`` is what ``read_segments`` will hold against its neighbours: its number and first record and, from the
+    second segment on, the head before it and the checkpoint it begins with.
+    """
+    header = canonical_json(lineage | {PLACE: place})
+    start = hashlib.sha256(header).digest()
+    connection.execute("INSERT INTO segment VALUES (?, ?, ?, ?)", (place["number"], place["first"], header, start))
+    return Chain(start)
 
 
 def read_segments(connection: sqlite3.Connection, path: Path) -> list[Segment]:

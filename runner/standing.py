@@ -32,8 +32,8 @@ from core.records import (
 )
 from runner.store.accounts import BOUNDS, GRID, LIMITS
 from runner.store.approvals import RULES
+from runner.store.contract import Row
 
-Row = tuple[str, tuple[Any, ...]]  # table, values without the account's id
 Record = tuple[int, ...]  # a RECORD as plain integers: the seven fields of its head, then a to e
 
 _BIT: Final = {int(Reason[rule.name]): 1 << k for k, rule in enumerate(RULES)}

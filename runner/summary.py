@@ -85,7 +85,7 @@ def summary(
         "feed": header["source"],
         "parity": not header["changed"],
         "changed": header["changed"],
-        "strategy": "+".join(_strategies(header["trading"])),
+        "strategy": "+".join(strategies(header["trading"])),
         "bars": counts.kinds.get("BAR", 0),
         "predictions": counts.kinds.get("PREDICTION", 0),
         "decisions": dict(sorted(counts.decisions.items(), key=lambda item: -item[1])),
@@ -157,7 +157,7 @@ def _open_orders(instruments: tuple[Instrument, ...], state: np.ndarray) -> list
     return rows
 
 
-def _strategies(trading: dict[str, Any]) -> tuple[str, ...]:
+def strategies(trading: dict[str, Any]) -> tuple[str, ...]:
     """The kinds of the strategies that trade, each once."""
     several = trading.get("strategies") or [trading["strategy"]]
     return tuple(dict.fromkeys(str(item["kind"]) for item in several))

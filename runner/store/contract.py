@@ -13,12 +13,14 @@ A law says what must hold of a new row. It fails closed: a condition that is unk
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 AMOUNT_MAX: Final = 2**62  # so that one sum or difference of two amounts fits 64 bits
 INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
 PPM: Final = 1_000_000
+
+Row = tuple[str, tuple[Any, ...]]  # table, values without the account's id
 
 
 class Type(Enum):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,7 @@ def test_a_fill_by_order_and_execution(played: Run, records: np.ndarray) -> None
     assert found["chain"] == explained(played, str(len(fills)))["chain"]
 
 
-@pytest.mark.parametrize("which", ["0", "100000", "7:x", "x", "", "1:-99", "-1"])
+@pytest.mark.parametrize("which", ["0", "100000", "7:x", "x", "", "1:-99", "-1", "1:--1", "\u00b2", "1:"])
 def test_no_such_fill(played: Run, which: str) -> None:
     with pytest.raises(BadInput, match="fill"):
         explained(played, which)
@@ -125,3 +126,12 @@ def test_an_order_that_took_from_risk_alone_has_its_cause(played: Run, records: 
         first = found["chain"][0]
         assert first["record"] < elements(found, "intent")[0]["record"] < found["fill"]["record"]
         assert records[first["record"] : first["record"] + 1].view(PREDICTION)["kind"][0] < 32
+
+
+def test_several_strategies_are_all_named(played: Run) -> None:
+    with open_run(played) as reader:
+        last = reader.segments[-1]
+        several = [{"kind": "edge"}, {"kind": "quotes"}, {"kind": "edge"}]
+        header = last.header | {"trading": last.header["trading"] | {"strategies": several}}
+        changed = replace(reader, segments=(*reader.segments[:-1], replace(last, header=header)))
+        assert explain(changed, "1", Path("nowhere"))["bundle"]["strategy"] == "edge+quotes"

@@ -3,6 +3,7 @@
 import lzma
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from core.errors import BadInput, BadTape, PortcullisError, Refused
 from core.records import RECORD, Kind
 from models.statement import verify_bundle
+from runner import retention
 from runner.clock import Pacer
 from runner.failpoints import Failpoints
 from runner.feed import builtin_feed
@@ -266,17 +268,64 @@ def test_archived_segments_read_verify_and_replay_like_others(copy: Run, records
     assert judge(copy, NO_TRUST, model=False, bundle=None).parity
 
 
-def test_an_interrupted_compression_goes_on(copy: Run, records: np.ndarray) -> None:
-    """The archive is named in the database, and some of its records are still there."""
-    blocks = rows(copy, "SELECT first, records FROM block WHERE first < 1000")
-    compress(copy, keep=1)
-    with closing(sqlite3.connect(copy.journal)) as connection:
-        connection.executemany("INSERT INTO block VALUES (?, ?)", blocks)
-        connection.commit()
+STEPS = ("_archive", "_remove_records", "_give_back")
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("is_done", [False, True])
+def test_an_interrupted_compression_goes_on(
+    copy: Run, records: np.ndarray, monkeypatch: pytest.MonkeyPatch, step: str, is_done: bool
+) -> None:
+    """Stopped before or after the first time of each step: it reads as before, says so, and is finished later."""
+    whole = getattr(retention, step)
+
+    def stopped(*given: object) -> None:
+        if is_done:
+            whole(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(retention, step, stopped)
+        with pytest.raises(KeyboardInterrupt):
+            compress(copy, keep=1)
     with open_run(copy) as reader:
         assert everything(reader).tobytes() == records.tobytes()
-    assert compress(copy, keep=1) == []
+        with pytest.raises(BadTape, match="or that was interrupted: run the same command"):
+            verify(reader)
+    compress(copy, keep=1)
+    with open_run(copy) as reader:
+        assert verify(reader).records == len(records)
+        assert everything(reader).tobytes() == records.tobytes()
     assert rows(copy, "SELECT 1 FROM block WHERE first < 1000") == []
+
+
+def test_an_interrupted_expiry_goes_on(copy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    compress(copy, keep=1)
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(retention, "_give_back", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            expire(copy, keep=1)
+    assert expire(copy, keep=1) == []
+    with open_run(copy) as reader:
+        verify(reader)
+
+
+@pytest.mark.parametrize("change", [compress, expire])
+def test_a_sealed_file_that_was_altered_is_not_sealed_again(copy: Run, change: Callable[[Run, int], list[int]]) -> None:
+    """What its records do not show: here the application id in the file's header."""
+    if change is expire:
+        compress(copy, keep=1)
+    with closing(sqlite3.connect(copy.journal)) as connection:
+        connection.execute("PRAGMA application_id = 7")
+    for _ in range(2):
+        with pytest.raises(BadTape, match="altered outside its records"):
+            change(copy, 1)
+    with open_run(copy) as reader, pytest.raises(BadTape, match="altered outside its records"):
+        verify(reader)
 
 
 def rows(run: Run, query: str) -> list[tuple]:
@@ -394,3 +443,31 @@ def test_export_is_one_array_and_verified(copy: Run, tmp_path: Path, records: np
     with open_run(copy) as reader, pytest.raises(BadTape):
         export(reader, tmp_path / "other.npy")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["records.npy", "runs"]
+
+
+def test_a_run_that_ends_where_a_segment_does(tmp_path: Path, plan: Plan, records: np.ndarray) -> None:
+    """The last segment is closed by the last bar: the next has a header and no record, and its head is the run's."""
+    run = Run(tmp_path / "full")
+    policy = Policy(snapshot_records=len(records), segment_records=len(records))
+    with open_journal(run, plan, policy) as journal:
+        for _ in session(plan, journal).play():
+            pass
+        head, count = journal.head(), journal.count
+    with open_run(run) as reader:
+        assert reader.segments[-1].first == reader.segments[-1].end == count
+        assert (verify(reader).head, verify(reader).records) == (head, count)
+    assert listing(run)[-1].head == head
+
+
+def test_an_upgrade_at_the_beginning_of_a_segment_is_refused_saying_what_to_do(tmp_path: Path, plan: Plan) -> None:
+    run = Run(tmp_path / "r")
+    play_some(run, plan, 100, stop=True, policy=Policy(), **OTHER)
+    with open_journal(run, plan, Policy(), **OTHER) as journal:
+        assert journal.close_segment() == 0
+    with pytest.raises(Refused, match=r"segment 1 was begun by portcullis 9\.8\.7 .*holds no record yet.*one bar"):
+        open_journal(run, plan)
+    play_some(run, plan, 1, stop=True, policy=Policy(), **OTHER)
+    play_some(run, plan, 1, stop=True, policy=Policy())
+    with open_run(run) as reader:
+        assert [item.lineage["version"] for item in reader.segments] == ["9.8.7", "9.8.7", plan.header["version"]]
+        verify(reader)

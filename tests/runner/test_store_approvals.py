@@ -221,8 +221,9 @@ TAMPERED = {
 def test_a_row_that_states_another_account_is_refused(column: str) -> None:
     """One column of a good row is changed, and one at a time is missing: neither gets in; the good row does."""
     books = ready()
-    rows = dict(books.ledger._rows(2, np.concatenate(order(1, BUY, 1_000, PRICE))))
-    insert_batch(books.connection, 2, bytes(19 * 64), bytes(32))
+    records = np.concatenate(order(1, BUY, 1_000, PRICE))
+    rows = dict(books.ledger._rows(2, records))
+    insert_batch(books.connection, 2, records.tobytes(), bytes(32))
     books.connection.execute(insert(SIGNAL), (1, *rows["signal"]))
     good = dict(zip(APPROVAL.names, (1, *rows["approval"]), strict=True))
     value, said = TAMPERED[column]
