@@ -29,7 +29,7 @@ class Axis:
 class Grid:
     """The product of ``axes`` over the trading ``sections`` they change. The last axis moves fastest."""
 
-    sections: dict[str, Any]
+    sections: dict[str, Any]  # all of them, defaults included
     axes: tuple[Axis, ...]
     where: str  # what errors call the sections
 
@@ -61,7 +61,8 @@ def grid(sections: dict[str, Any], sets: Sequence[str], *, where: str) -> Grid:
     keys = [axis.key for axis in axes]
     if twice := [key for key in keys if keys.count(key) > 1]:
         raise BadConfig(f"--set {twice[0]} is given twice: list all its values once, separated by commas")
-    made = Grid(sections, axes, where)
+    whole = msgspec.json.decode(msgspec.json.encode(parse(Trading, sections, where=where)))  # lists are lists in JSON
+    made = Grid(whole, axes, where)
     points = math.prod(len(axis.values) for axis in axes)
     if points > POINTS_MAX:
         raise BadConfig(f"the grid has {points:,} points, at most {POINTS_MAX:,} are swept: give fewer values")
@@ -123,7 +124,7 @@ def _put(sections: dict[str, Any], key: str, value: Any) -> None:
         if isinstance(at, list):
             at = at[_position(at, name, key)]
         else:
-            at[name] = at.get(name) or {}
+            at[name] = {} if at.get(name) is None else at[name]
             at = at[name]
     at[_position(at, last, key) if isinstance(at, list) else last] = value
 

@@ -5,9 +5,10 @@ kernels once. It is sent ranges of point numbers and sends figures back, so neit
 depends on its number only: the results are the same bytes on any number of processes and in any order of completion.
 """
 
+import math
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -177,7 +178,7 @@ def run(study: Study, jobs: int, report: Callable[[int], None]) -> list[Point]:
             points.append(market.point(index))
             report(1)
         return points
-    # A server that has only imported this module is forked: no locks of our threads are copied, nothing is imported twice.
+    # A server that has only imported this module is forked: no locks of our threads, and nothing is imported twice.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     with ProcessPoolExecutor(min(jobs, len(chunks)), context, initializer=_open, initargs=(study,)) as pool:
@@ -195,15 +196,25 @@ def run(study: Study, jobs: int, report: Callable[[int], None]) -> list[Point]:
         return [point for future in futures for point in future.result()]
 
 
-def luck_corrected(best: Point, points: list[Point]) -> float | None:
-    """Deflated Sharpe ratio of ``best`` among all ``points`` that traded; None if it has no Sharpe ratio."""
+def best_sharpe(points: Sequence[Point]) -> Point | None:
+    """The point with the highest Sharpe ratio, the first of equals; None if none has one."""
+    best, highest = None, -math.inf
+    for point in points:
+        sharpe = point.figures and point.figures.sharpe_daily
+        if sharpe is not None and sharpe > highest:
+            best, highest = point, sharpe
+    return best
+
+
+def luck_corrected(best: Point, points: Sequence[Point]) -> float | None:
+    """Deflated Sharpe ratio of ``best`` among all ``points`` that traded; None where it is undefined."""
     figures = best.figures
-    if figures is None or figures.sharpe_daily is None or figures.days < 2:
+    if figures is None or figures.sharpe_daily is None:
         return None
     tried = [point.figures.sharpe_daily or 0.0 for point in points if point.figures is not None]
     try:
         return deflated_sharpe(figures.sharpe_daily, figures.days, figures.skew, figures.kurtosis, tried)
-    except BadInput:  # moments of two or three days that no distribution has
+    except BadInput:  # a day or two: moments that no distribution has
         return None
 
 

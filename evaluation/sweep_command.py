@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from core.errors import BadConfig, BadInput
 from core.settings import Trading, parse
 from evaluation import sweep as sweeps
 from evaluation.backtest import load_predictions
-from evaluation.grid import Grid, grid
+from evaluation.grid import grid
 from evaluation.inputs import RULES, neutral, read_settings
 from evaluation.sweep import Figures, Point, Study
 from feeds.tape import Tape
@@ -31,6 +32,7 @@ from models.atomic import write_atomic
 TRADING: Final = Trading.__struct_fields__
 # What else a file may hold that also sets something up outside trading (params.yaml): a misspelt section is an error.
 BESIDE: Final = ("seed", "workers", "data", "features", "labels", "splits", "model", "training", "evaluation")
+PIPE_WIDTH: Final = 200  # of the table where no terminal limits it
 HORIZON_MINUTES: Final = 15  # of the sigma that sizes a rule, if no labels.horizon_minutes says otherwise
 
 
@@ -98,8 +100,8 @@ def sweep(
     are impossible are listed with the reason. The number of processes never changes a result.
 
     The best of many tries looks better than it is: some of it is luck, and the more points, the more. The deflated
-    Sharpe ratio printed with it is the probability that it beats what luck alone would show. Try the chosen point on a
-    tape that the sweep has not seen.
+    Sharpe ratio printed below the table is the probability that the best beats what luck alone would show. Try
+    the chosen point on a tape that the sweep has not seen.
 
     Example: python -m evaluation sweep --tape artifacts/data/market.tape --set strategy.fast=5,10,20 --set
     strategy.slow=50,100
@@ -116,13 +118,12 @@ def sweep(
     refused = [point for point in points if not point.figures]
     if not ran:
         raise BadConfig(f"none of the {len(points)} points can be traded; the first: {refused[0].reason}")
-    deflated = sweeps.luck_corrected(ran[0], points)
     if out is not None:
         write_atomic(out, table_csv(keys, [*ran, *refused]).encode())
     if as_json:
-        typer.echo(json.dumps(_as_json(tape, keys, sort, ran, refused, deflated), indent=1, allow_nan=False))
+        typer.echo(json.dumps(_as_json(tape, keys, sort, ran, refused), indent=1, allow_nan=False))
     else:
-        _show(f"{tape.name}: {len(ran)} points, best {sort} first", keys, ran, refused, deflated, top)
+        _show(f"{tape.name}: {len(ran)} points, best {sort} first", keys, ran, refused, top)
 
 
 def ranked(points: Sequence[Point], keys: Sequence[str], sort: str) -> list[Point]:
@@ -150,7 +151,9 @@ def table_csv(keys: Sequence[str], points: Sequence[Point]) -> str:
     lines.writerow([*keys, *(column.name for column in COLUMNS), "reason"])
     for point in points:
         figures = point.figures
-        lines.writerow([*point.values, *(column.value(figures) if figures else "" for column in COLUMNS), point.reason])
+        lines.writerow(
+            [*map(_text, point.values), *(column.value(figures) if figures else "" for column in COLUMNS), point.reason]
+        )
     return text.getvalue()
 
 
@@ -198,56 +201,68 @@ def _run(study: Study, jobs: int, console: Console) -> list[Point]:
         return sweeps.run(study, jobs, lambda done: progress.advance(bar, done))
 
 
-def _as_json(
-    tape: Path, keys: list[str], sort: str, ran: list[Point], refused: list[Point], deflated: float | None
-) -> dict[str, Any]:
+def _as_json(tape: Path, keys: list[str], sort: str, ran: list[Point], refused: list[Point]) -> dict[str, Any]:
+    def named(point: Point) -> dict[str, Any]:
+        return {"settings": dict(zip(keys, point.values, strict=True))}
+
+    def figures(point: Point) -> dict[str, Any]:
+        return {column.name: column.value(point.figures) for column in COLUMNS if point.figures}
+
+    best = sweeps.best_sharpe(ran)
     return {
         "tape": tape.name,
         "points_tried": len(ran),
         "points_refused": len(refused),
         "sort": sort,
-        "deflated_sharpe_of_first": deflated,
-        "points": [
-            {"settings": dict(zip(keys, point.values, strict=True))}
-            | {column.name: column.value(point.figures) for column in COLUMNS if point.figures}
-            for point in ran
-        ],
-        "refused": [
-            {"settings": dict(zip(keys, point.values, strict=True)), "reason": point.reason} for point in refused
-        ],
+        "best_sharpe": best and named(best) | figures(best) | {"deflated_sharpe": sweeps.luck_corrected(best, ran)},
+        "points": [named(point) | figures(point) for point in ran],
+        "refused": [named(point) | {"reason": point.reason} for point in refused],
     }
 
 
-def _show(
-    title: str, keys: list[str], ran: list[Point], refused: list[Point], deflated: float | None, top: int
-) -> None:
-    console = Console()
+def _show(title: str, keys: list[str], ran: list[Point], refused: list[Point], top: int) -> None:
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0)
     headed = [column for column in COLUMNS if column.heading]
-    for heading in (*_short(keys), *(column.heading for column in headed)):
-        table.add_column(heading, justify="right", no_wrap=True, overflow="fold")
+    for heading in _short(keys):
+        table.add_column(heading, justify="right", overflow="fold")
+    for column in headed:
+        table.add_column(column.heading or "", justify="right", no_wrap=True)
     for point in ran[:top]:
-        shown = ((column, column.value(point.figures)) for column in headed if point.figures)
-        table.add_row(
-            *map(str, point.values), *("-" if value is None else column.form(value) for column, value in shown)
-        )
+        shown = [(column, column.value(point.figures)) for column in headed if point.figures]
+        cells = ["-" if value is None else column.form(value) for column, value in shown]
+        table.add_row(*map(_text, point.values), *cells)
     console.print(table)
     if len(ran) > top:
         console.print(f"{len(ran) - top} more: --top, --out or --json")
-    _show_luck(console, len(ran), deflated)
+    console.print(_luck(keys, ran), highlight=False, markup=False)
     for point in refused[:top]:
-        named = " ".join(f"{name}={value}" for name, value in zip(_short(keys), point.values, strict=True))
-        console.print(f"refused {named}: {point.reason}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        line = f"refused {_named(keys, point)}: {point.reason}"
+        console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     if len(refused) > top:
         console.print(f"{len(refused) - top} more refused: --top, --out or --json")
 
 
-def _show_luck(console: Console, tried: int, deflated: float | None) -> None:
+def _luck(keys: list[str], ran: list[Point]) -> str:
+    best = sweeps.best_sharpe(ran)
+    if best is None or best.figures is None:
+        return f"{len(ran)} tried; no Sharpe ratio is defined: the daily returns of no point vary"
+    deflated = sweeps.luck_corrected(best, ran)
     chance = "undefined" if deflated is None else f"{deflated:.2f}"
-    console.print(
-        f"{tried} tried: the first is the best of them, so part of it is luck. Deflated Sharpe ratio {chance}: the "
-        "probability that it beats the best that as many tries would show by luck alone."
+    return (
+        f"{len(ran)} tried. The highest Sharpe ratio, {best.figures.sharpe_annual:.2f} at {_named(keys, best)}, is the "
+        f"best of that many, so part of it is luck.\nDeflated Sharpe ratio {chance}: the probability that it beats the "
+        "best that as many tries would show by luck alone."
     )
+
+
+def _named(keys: list[str], point: Point) -> str:
+    return " ".join(f"{name}={_text(value)}" for name, value in zip(_short(keys), point.values, strict=True))
+
+
+def _text(value: Any) -> str:
+    """A setting's value as a settings file would hold it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _short(keys: list[str]) -> list[str]:
