@@ -200,7 +200,7 @@ def best_sharpe(points: Sequence[Point]) -> Point | None:
     """The point with the highest Sharpe ratio, the first of equals; None if none has one."""
     best, highest = None, -math.inf
     for point in points:
-        sharpe = point.figures and point.figures.sharpe_daily
+        sharpe = point.figures.sharpe_daily if point.figures else None
         if sharpe is not None and sharpe > highest:
             best, highest = point, sharpe
     return best
