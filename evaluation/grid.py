@@ -1,6 +1,7 @@
 """Grids of settings: any keys of ``core.settings.Trading``, each with the values to try."""
 
 import copy
+import json
 import math
 import typing
 from collections.abc import Sequence
@@ -76,10 +77,12 @@ def _axis(text: str) -> Axis:
         raise BadConfig(f"--set {text!r}: write key=value,value, for example strategy.fast=5,10,20")
     kind = _kind(key)
     found = listed.split(",") if kind is str else parse_yaml(f"[{listed}]", where=f"--set {key}")
+    seen = set()
     for value in found:
         parse(kind, value, where=f"--set {key}, value {value!r}")
-        if found.count(value) > 1:
+        if (text := json.dumps(value)) in seen:
             raise BadConfig(f"--set {key}: the value {value!r} is given twice; keep one")
+        seen.add(text)
     return Axis(key, tuple(found))
 
 

@@ -19,12 +19,13 @@ from typing import Any, Final
 import numpy as np
 
 from core import config, engine, strategies, ticks
-from core.errors import BadConfig, BadInput, BrokenInvariant
-from core.records import BAR, CHECK, DAY_NS, FILL, PPM, PREDICTION, Kind, RiskState, Verdict
+from core.errors import BadConfig, BadInput, BrokenInvariant, require
+from core.layout import zeros
+from core.records import BAR, DAY_NS, FILL, MARK, PPM, PREDICTION, RECORD, Kind, RiskState, Verdict
 from core.settings import Trading
 from evaluation.grid import Grid
 from evaluation.inputs import RULES
-from evaluation.performance import Curve, curve, daily_returns, drawdown
+from evaluation.performance import Curve, daily_returns, drawdown, growth_of
 from evaluation.statistics import deflated_sharpe, moments, utc_day
 from evaluation.summary import DAYS_PER_YEAR
 from evaluation.trades import fees_paid
@@ -32,6 +33,7 @@ from feeds.tape import Tape
 
 CHUNK_MAX: Final = 16  # points sent at once: sending is nothing beside them, and the last chunk is not waited for long
 CHUNKS_PER_JOB: Final = 8
+MARKS: Final = 8192  # rows that a session is advanced by
 BOOK_RULES: Final = ("mean_revert", "mm1")  # strategies that trade a book without predictions
 
 
@@ -76,6 +78,16 @@ class Point:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A session that ran."""
+
+    telling: np.ndarray  # RECORD: its fills and refused checks
+    state: np.ndarray  # (1,) STATE
+    grown: Curve
+    deepest: float  # drawdown
+
+
 class Market:
     """An opened study. Every session reads the same memory."""
 
@@ -87,6 +99,7 @@ class Market:
         if study.predictions is not None:
             self.predictions = np.load(study.predictions, mmap_mode="r", allow_pickle=False).view(PREDICTION)
         in_tape = self.tape.interval_ns == 0 and bool((self.tape.records["kind"] == Kind.PREDICTION).any())
+        self.out, self.marks = zeros(16 * engine.OUT_PER_INPUT, RECORD), zeros(MARKS, MARK)  # every session's buffers
         self.has_model = in_tape or (study.predictions is not None and study.sigma_latency_ns is None)
 
     def point(self, index: int) -> Point:
@@ -101,14 +114,8 @@ class Market:
         built = config.build(trading, self.tape.instruments)
         self._require_tradable(trading)
         strategy = strategies.of(trading, self.tape.instruments)
-        if self.tape.interval_ns > 0:
-            predictions = self._predictions(trading.execution.decision_latency_ns)
-            rows = np.arange(len(predictions), dtype=np.int64)
-            session = engine.session(built, self.tape.records.view(BAR), predictions, rows, strategy)
-            grown = curve(session.marks, int(built["initial_cash"][0]), self.start_ns)
-            return self._figures(session.out, session.state, grown, float(drawdown(grown.growth).max()))
-        out, state, grown = _play_book(built, self.tape.records, strategy)
-        return self._figures(out, state, grown, int(state[0]["risk"]["drawdown_max_ppm"]) / PPM)
+        play = self._play_bars if self.tape.interval_ns > 0 else self._play_book
+        return self._figures(play(built, strategy, trading.execution.decision_latency_ns))
 
     def _require_tradable(self, trading: Trading) -> None:
         """Raise BadConfig if a strategy of ``trading`` would wait for records that there are none of."""
@@ -129,41 +136,68 @@ class Market:
         moved["ts_known"] += latency_ns - self.sigma_latency_ns
         return moved
 
-    def _figures(self, out: np.ndarray, state: np.ndarray, grown: Curve, deepest: float) -> Figures:
-        fills, checks = out[out["kind"] == Kind.FILL].view(FILL), out[out["kind"] == Kind.CHECK].view(CHECK)
+    def _play_bars(self, built: np.ndarray, strategy: strategies.Compiled, latency_ns: int) -> "_Ended":
+        """A session in pieces that stay in the processor's cache: of each only what the figures need is kept."""
+        bars, predictions = self.tape.records.view(BAR), self._predictions(latency_ns)
+        rows = np.arange(len(predictions), dtype=np.int64)
+        state, venue = engine.new_state(built), engine.new_venue(built)
+        kept: list[np.ndarray] = []
+        columns: list[list[np.ndarray]] = [[], [], []]
+        row = 0
+        while row < len(bars):
+            before = row
+            row, _, made, marked = engine.run(
+                built, state, venue, bars, predictions, rows, row, self.out, self.marks, strategy
+            )
+            require(row > before, f"the session stopped at row {row} of {len(bars)}")
+            kept.append(_telling(self.out[:made]))
+            for column, name in zip(columns, ("ts_event", "equity", "exposure"), strict=True):
+                column.append(self.marks[name][:marked].copy())
+        ts, equity, exposure = map(np.concatenate, columns)
+        grown = growth_of(ts, equity, exposure, int(built["initial_cash"][0]), self.start_ns)
+        return _Ended(np.concatenate(kept), state, grown, float(drawdown(grown.growth).max()))
+
+    def _play_book(self, built: np.ndarray, strategy: strategies.Compiled, latency_ns: int) -> "_Ended":
+        """A session whose account is looked at when each UTC day ends; the core itself keeps the drawdown."""
+        run = ticks.start(built, self.tape.records, strategy)
+        known = self.tape.records["ts_known"]
+        days = np.unique(utc_day(known))
+        ends = np.searchsorted(known, (days + 1) * DAY_NS, side="right")
+        equity = []
+        for row in [*ends[:-1].tolist(), len(known) + 1]:
+            run.advance(row)
+            equity.append(int(run.state[0]["account"]["equity"]))
+        growth = np.array(equity, np.float64) / int(built["initial_cash"][0])
+        grown = Curve(ts=known[ends - 1].astype(np.int64), growth=growth, exposure=np.zeros(len(days)))
+        return _Ended(_telling(run.out), run.state, grown, int(run.state[0]["risk"]["drawdown_max_ppm"]) / PPM)
+
+    def _figures(self, ended: "_Ended") -> Figures:
+        out, state, grown = ended.telling, ended.state, ended.grown
+        fills, refused = out[out["kind"] == Kind.FILL].view(FILL), out[out["kind"] == Kind.CHECK]
         unit = Decimal(self.tape.instruments[0].quote_unit)
         _, returns = daily_returns(grown)
         spread = float(np.std(returns))
         skew, kurtosis = moments(returns)
         return Figures(
             net_return=float(grown.growth[-1]) - 1.0,
-            max_drawdown=deepest,
+            max_drawdown=ended.deepest,
             sharpe_daily=float(np.mean(returns)) / spread if spread > 0 else None,
             skew=skew,
             kurtosis=kurtosis,
             days=len(returns),
             fills=len(fills),
-            orders_refused=int(np.count_nonzero(checks["flags"] == Verdict.REFUSED)),
+            orders_refused=len(refused),
             fees=str(fees_paid(fills, self.tape.instruments) * unit),
             final_equity=str(int(state[0]["account"]["equity"]) * unit),
             risk_state=RiskState(int(state[0]["risk"]["state"])).name,
         )
 
 
-def _play_book(
-    built: np.ndarray, records: np.ndarray, strategy: strategies.Compiled
-) -> tuple[np.ndarray, np.ndarray, Curve]:
-    """(records put out, state at the end, the account at the end of each UTC day) of a session on a tape of books."""
-    run = ticks.start(built, records, strategy)
-    known = records["ts_known"]
-    days = np.unique(utc_day(known))
-    last = np.searchsorted(known, (days + 1) * DAY_NS, side="right")
-    equity = []
-    for row in [*last[:-1].tolist(), len(records) + 1]:
-        run.advance(row)
-        equity.append(int(run.state[0]["account"]["equity"]))
-    growth = np.array(equity, np.float64) / int(built["initial_cash"][0])
-    return run.out, run.state, Curve(ts=known[last - 1].astype(np.int64), growth=growth, exposure=np.zeros(len(days)))
+def _telling(out: np.ndarray) -> np.ndarray:
+    """A copy of what the figures need of the records put out: fills, and the checks that refused an order."""
+    kind = out["kind"].copy()  # records lie 64 bytes apart: one walk over them, not three
+    found = out[np.flatnonzero((kind == Kind.FILL) | (kind == Kind.CHECK))]
+    return found[(found["kind"] == Kind.FILL) | (found["flags"] == Verdict.REFUSED)]
 
 
 def run(study: Study, jobs: int, report: Callable[[int], None]) -> list[Point]:
