@@ -269,16 +269,45 @@ def _on_core_record(
 ) -> int:
     box = outbox[0]
     box["count"] = 0  # whatever an earlier call left when it raised
-    core_input(config[0], state[0], books, record[0], box, handles[0])
+    config_row, state_row, handle, kind = config[0], state[0], handles[0], record[0]["kind"]
+    if is_of_book(kind):
+        check_book(record[0], len(books))
+        market_input(config_row, state_row, books[record[0]["instrument"]], record[0], box, handle)
+    else:
+        if sees_depth(kind):
+            for index in range(len(books)):
+                see_depth(state_row, books[index], index)
+        core_input(config_row, state_row, record[0], box, handle)
     return flush(box, out, 0)
 
 
 @kernel
-def core_input(config: np.void, state: np.void, books: np.ndarray, record: np.void, box: np.void, handles: Any) -> None:
-    """Feed one input of any kind, dtype RECORD, to the core; what it makes is in ``box``.
+def is_of_book(kind: int) -> bool:
+    """A record of ``kind`` is for ``market_input``, with its book; any other for ``core_input``."""
+    return kind in (IS_LEVEL, IS_TRADE, IS_CLEAR)
 
-    ``books``: (instruments,) BOOK, or (0,) where no book is traded; ``handles``: the record of ``Compiled.handle``.
-    Raises BadInput for a record that cannot be used.
+
+@kernel
+def check_book(record: np.void, n_books: int) -> None:
+    """Raise BadInput unless there is a book for a record of one."""
+    if record["instrument"] >= n_books:
+        raise BadInput("a book record's instrument index is not one of this account's books")
+
+
+@kernel
+def sees_depth(kind: int) -> bool:
+    """A record of ``kind`` leads to a decision, which may look at the depth: ``see_depth`` comes before it.
+
+    That is the caller's: an array handed to ``core_input`` would cost the compiler minutes (``core.jit``).
+    """
+    return kind in (IS_PREDICTION, IS_TIMER)
+
+
+@kernel
+def core_input(config: np.void, state: np.void, record: np.void, box: np.void, handles: Any) -> None:
+    """Feed one input, dtype RECORD, to the core; what it makes is in ``box``.
+
+    ``handles``: the record of ``Compiled.handle``. Raises BadInput for a record that cannot be used.
     """
     kind = record["kind"]
     if kind == IS_BAR:
@@ -286,8 +315,6 @@ def core_input(config: np.void, state: np.void, books: np.ndarray, record: np.vo
         step.check_bar(config, state, bar)
         step.on_bar(config, state, box, bar, handles)
     elif kind == IS_PREDICTION:
-        for index in range(len(books)):
-            see_depth(state, books[index], index)
         step.on_prediction(config, state, box, as_prediction(record), handles)
     elif kind == IS_ORDER:
         step.on_order(config, state, box, as_order(record))
@@ -296,13 +323,7 @@ def core_input(config: np.void, state: np.void, books: np.ndarray, record: np.vo
     elif kind == IS_COMMAND:
         step.on_command(config, state, box, as_command(record))
     elif kind == IS_TIMER:
-        for index in range(len(books)):
-            see_depth(state, books[index], index)
         step.on_timer(config, state, box, record["ts_known"], handles)
-    elif kind in (IS_LEVEL, IS_TRADE, IS_CLEAR):
-        if record["instrument"] >= len(books):
-            raise BadInput("a book record's instrument index is not one of this account's books")
-        market_input(config, state, books[record["instrument"]], record, box, handles)
     elif kind in (IS_STATUS, IS_FUNDING, IS_TRANSFER):
         _venue_input(config, state, record, box)
     else:

@@ -15,7 +15,8 @@ from typing import Any, Final, TypeVar
 import numba
 import numpy as np
 from numba.core import types
-from numba.core.codegen import JITCodeLibrary
+from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
+from numba.core.environment import Environment
 from numba.np.numpy_support import from_dtype
 
 _FLAGS: Final[dict[str, Any]] = {"boundscheck": True, "error_model": "python", "fastmath": False}
@@ -44,11 +45,7 @@ numba.config.CACHE_DIR = str(cache_folder())  # type: ignore[attr-defined]
 
 def kernel(function: F) -> F:
     """A compiled function called by other kernels. Bounds are checked; integer division by zero raises."""
-    compiled: Any = numba.njit(**_FLAGS)(function)
-    if not numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
-        _one_variant_for_all_constants(compiled)
-    kept: F = compiled
-    return kept
+    return _callee(function)
 
 
 def inlined(function: F) -> F:
@@ -57,48 +54,79 @@ def inlined(function: F) -> F:
     For the few short ones that run for every row: what is rare in them belongs into a kernel of its own, or every
     caller grows by all of it and takes minutes to compile.
     """
-    compiled: Any = numba.njit(forceinline=True, **_FLAGS)(function)
-    if not numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
-        _one_variant_for_all_constants(compiled)
-    kept: F = compiled
-    return kept
+    return _callee(function, forceinline=True)
 
 
 _callees: Final[list[Any]] = []  # kernels that are being compiled because another one calls them
 
 
-def _optimise_entries_only() -> None:
-    """Optimise the code of an entry once, with all it calls, and not at every level of calls on the way there.
+def _callee(function: F, **flags: Any) -> F:
+    """``function`` for compiled callers and, apart from that, for Python.
 
-    Numba links the optimised code of all callees into each caller and optimises the whole again: the time grows with
-    the square of the depth, minutes for this core.
+    What compiled code calls has no wrapper for Python and no machine code of its own: it is only ever a part of the
+    entry that calls it. Constants do not make a variant each, which halves the time to compile the core.
+    """
+    from_python: Any = numba.njit(**flags, **_FLAGS)(function)
+    if not numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        njit: Any = numba.njit
+        part = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **flags, **_FLAGS)(function)
+        unliteral: Any = numba.types.unliteral
+
+        def get_call_template(args: Any, kws: Any) -> Any:
+            _callees.append(part)
+            try:
+                return part.get_call_template([unliteral(arg) for arg in args], kws)
+            finally:
+                _callees.pop()
+
+        from_python.get_call_template = get_call_template
+        from_python.get_overload = part.get_overload
+    kept: F = from_python
+    return kept
+
+
+def _link_entries_only() -> None:
+    """Link, optimise and translate the code of an entry once, with all it calls, not at every level of calls below it.
+
+    Numba links the optimised code of all callees into each caller, optimises the whole and makes machine code of it,
+    again at each level: the time grows with the square of the depth, minutes for this core.
     """
     library: Any = JITCodeLibrary
-    optimise = library._optimize_final_module
+    codegen: Any = JITCPUCodegen
+    environments: Any = Environment._memo  # by name, as ``numba.core.environment.lookup_environment`` reads it
+    finalize, set_env = library.finalize, codegen.set_env
 
-    def optimise_entries(self: Any) -> None:
-        if not _callees or self.name != _callees[-1].py_func.__qualname__:  # Numba's own helpers stay as they are
-            optimise(self)
+    def finalize_entry(self: Any) -> None:
+        if _callees and self.name == _callees[-1].py_func.__qualname__:
+            self._finalized = True  # nothing may be added; its entry takes it as it is
+            return
+        self._linking_libraries = _all_below(self)
+        finalize(self)
+        for variable in self._final_module.global_variables:
+            environment = environments.get(variable.name)
+            if environment is not None:
+                set_env(self.codegen, variable.name, environment)
 
-    library._optimize_final_module = optimise_entries
+    def set_env_of_code(self: Any, name: str, environment: Any) -> None:
+        if self._engine.get_global_value_address(name) != 0:  # else its entry does
+            set_env(self, name, environment)
+
+    library.finalize, codegen.set_env = finalize_entry, set_env_of_code
 
 
-_optimise_entries_only()
+def _all_below(library: Any) -> list[Any]:
+    """Every library that ``library`` links, or that one that was left unlinked would."""
+    found: dict[Any, None] = {}
+    waiting = list(library._linking_libraries)
+    while waiting:
+        below = waiting.pop()
+        if below not in found:
+            found[below] = None
+            waiting += below._linking_libraries
+    return list(found)
 
 
-def _one_variant_for_all_constants(compiled: Any) -> None:
-    """Numba compiles a callee anew for every constant it is called with; this halves the time to compile the core."""
-    call_template = compiled.get_call_template
-    unliteral: Any = numba.types.unliteral
-
-    def get_call_template(args: Any, kws: Any) -> Any:
-        _callees.append(compiled)
-        try:
-            return call_template([unliteral(arg) for arg in args], kws)
-        finally:
-            _callees.pop()
-
-    compiled.get_call_template = get_call_template
+_link_entries_only()
 
 
 def entry(function: F) -> F:
