@@ -101,7 +101,7 @@ def test_a_point_is_the_plain_backtest_of_its_settings(tape: Path, tmp_path: Pat
     base.write_text(yaml.safe_dump(params))
     swept = as_data(
         "--tape", tape, "--settings", base, "--strategy", "sma", "--set", "strategy.fast=7,15",
-        "--set", "execution.decision_latency_ns=1,200000000", "--set", "risk.asset_cap_ppm=100000,250000",
+        "--set", "execution.decision_latency_ns=1,400000000000", "--set", "risk.asset_cap_ppm=100000,250000",
     )  # fmt: skip
     assert swept["points_tried"] == 8
     for point in swept["points"]:
@@ -254,13 +254,15 @@ def test_values_reach_the_settings_they_name() -> None:
         ],
         where="test",
     )
+    untouched = json.dumps(made.sections)
     trading = made.trading(1)
+    assert json.dumps(made.sections) == untouched, "points share what they change"
     assert trading.strategies[1].order_lots == 3 and trading.strategies[0].order_lots == 1
     assert trading.risk == Risk(capacity_lots={"A": 7}, whitelist=("B",))
     assert trading.account.initial_cash == "0.10"
     request = trading.execution.simulation.request_latency
     assert request is not None and request.constant_ns == 9
-    assert made.trading(0).risk.whitelist == ("A",), "points share what they change"
+    assert made.trading(0).risk.whitelist == ("A",)
 
 
 def test_a_grid_too_large_is_refused_before_it_is_begun() -> None:
