@@ -1,34 +1,33 @@
-"""``python -m evaluation``: trade any tape without DVC, draw a tearsheet again, or do what other engines were given."""
+"""``python -m evaluation``: trade any tape without DVC, once or under a grid of settings, draw a tearsheet again,
+or do what other engines were given.
+"""
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from core.errors import BadConfig, BadInput
-from core.plain_yaml import parse_yaml
-from core.records import BAR, MINUTE_NS
+from core.errors import BadInput
+from core.records import BAR
 from core.settings import Strategy, Trading, parse
-from evaluation import peer, results
+from evaluation import peer, results, sweep_command
 from evaluation import report as tearsheet
 from evaluation.backtest import load_predictions
-from evaluation.rules import BASELINES, neutral_predictions
+from evaluation.inputs import RULES, neutral, read_settings
 from evaluation.session import Played, play, with_rule
 from evaluation.summary import LINES, summarise
-from features.spec import FeatureParams, bar_spec
 from feeds.tape import Tape
 from models import command
 from models.atomic import write_atomic
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(peer.app, name="peer")
+app.command()(sweep_command.sweep)
 _ERRORS = Console(stderr=True)
-# Strategies that need no model, in the form that sigma can size.
-RULES: Final = {alias: rule.kind for name, rule in BASELINES.items() for alias in (name, rule.kind)}
 
 
 @app.command()
@@ -49,13 +48,17 @@ def backtest(
     """Trade a tape from a flat account with the core that trades live, and print what came of it."""
     with _ERRORS.status("opening and verifying the tape") as status:
         opened = Tape.open(tape)
-        settings = _read(params)
+        settings = read_settings(params, "--params")
         trading, start = _trading(settings, params, strategy), int(opened.meta.get("trade_from_ns", -1))
         bars = opened.records.view(BAR)
         if predictions is not None:
             forecasts = load_predictions(predictions, opened)
         elif trading.strategy.kind in RULES:
-            forecasts = _neutral(opened, settings, trading)
+            horizon_minutes, latency_ns = (
+                int(settings["labels"]["horizon_minutes"]),
+                trading.execution.decision_latency_ns,
+            )
+            forecasts = neutral(opened, settings["features"], horizon_minutes, latency_ns)
         else:
             raise BadInput(
                 f"strategy {trading.strategy.kind} trades on predictions: give --predictions, or --strategy sma"
@@ -87,14 +90,6 @@ def report(
     _ERRORS.print(f"wrote {out}")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = parse_yaml(path.read_bytes(), where=str(path))
-    except OSError as error:
-        raise BadConfig(f"{path}: {error.strerror}; give --params") from None
-    return parse(dict[str, Any], data, where=str(path))
-
-
 def _trading(settings: dict[str, Any], path: Path, kind: str | None) -> Trading:
     """The trading sections of ``settings``, under strategy ``kind`` if one is given."""
     sections = {name: settings[name] for name in ("account", "execution", "strategy", "risk") if name in settings}
@@ -103,14 +98,6 @@ def _trading(settings: dict[str, Any], path: Path, kind: str | None) -> Trading:
         return trading
     rule = sections.get("strategy", {}) | {"kind": RULES.get(kind, kind)}
     return with_rule(trading, parse(Strategy, rule, where=f"{path}: strategy"))
-
-
-def _neutral(tape: Tape, settings: dict[str, Any], trading: Trading) -> np.ndarray:
-    """What a rule is sized by: the feature kernel's sigma over the label horizon, as predictions."""
-    horizon_ns = int(settings["labels"]["horizon_minutes"]) * MINUTE_NS
-    spec = bar_spec(parse(FeatureParams, settings["features"], where="features"), tape.interval_ns, horizon_ns)
-    latency_ns = trading.execution.decision_latency_ns
-    return neutral_predictions(tape.records.view(BAR), len(tape.instruments), spec, latency_ns)
 
 
 def _write(folder: Path, played: Played, summary: dict[str, Any], symbols: list[str]) -> None:

@@ -30,13 +30,18 @@ def curve(marks: np.ndarray, initial_cash: int, trade_from_ns: int) -> Curve:
     Raises BadInput if no bar lies after ``trade_from_ns``.
     """
     require(marks.dtype == MARK, f"marks have dtype {marks.dtype}, MARK required")
-    marks = marks[marks["ts_event"] > trade_from_ns]
-    if not len(marks):
+    return growth_of(marks["ts_event"], marks["equity"], marks["exposure"], initial_cash, trade_from_ns)
+
+
+def growth_of(ts: np.ndarray, equity: np.ndarray, exposure: np.ndarray, initial_cash: int, trade_from_ns: int) -> Curve:
+    """``curve`` of marks that are held by column: int64 [n] each, amounts in quote units."""
+    kept = ts > trade_from_ns
+    if not kept.any():
         raise BadInput(f"no bar after the start of trading at {trade_from_ns}: the tape holds a warm-up prefix only")
-    marks = marks[np.append(marks["ts_event"][1:] != marks["ts_event"][:-1], True)]
-    equity = marks["equity"].astype(np.float64)
-    exposure = np.divide(marks["exposure"], equity, out=np.zeros(len(equity)), where=equity > 0)
-    return Curve(ts=marks["ts_event"].astype(np.int64), growth=equity / initial_cash, exposure=exposure)
+    kept[:-1] &= ts[1:] != ts[:-1]
+    equity = equity[kept].astype(np.float64)
+    exposure = np.divide(exposure[kept], equity, out=np.zeros(len(equity)), where=equity > 0)
+    return Curve(ts=ts[kept].astype(np.int64), growth=equity / initial_cash, exposure=exposure)
 
 
 def chain(curves: Sequence[Curve]) -> Curve:

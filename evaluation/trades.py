@@ -98,6 +98,18 @@ def slippage_paid(fills: np.ndarray, instruments: Sequence[Instrument], slippage
     return int(total)
 
 
+def fees_paid(fills: np.ndarray, instruments: Sequence[Instrument]) -> int:
+    """Quote units of fees in ``fills`` (FILL); those paid in base are valued at their fill's price, rounded up."""
+    in_base = fills["flags"] == FeeAsset.BASE
+    total = int(fills["fee"][~in_base].sum())
+    rows = [instrument.record() for instrument in instruments]
+    for fill in fills[in_base]:
+        row = rows[int(fill["instrument"])]
+        qty_lots = Fraction(int(fill["fee"]), int(row["lot_units"]))
+        total += quote_units(row, int(fill["price"]), qty_lots, up=True)
+    return total
+
+
 def _apply(trip: _Open, row: np.ndarray, fill: np.ndarray) -> int:
     """Book ``fill`` into ``trip`` and return the change of base units."""
     price, qty, fee = int(fill["price"]), int(fill["qty"]), int(fill["fee"])
