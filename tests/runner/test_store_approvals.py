@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from core.records import Action, Reason, RiskState
+from core.rules import RULES
+from core.settings import Group
 from runner.journal_schema import insert_batch
 from runner.store.approvals import APPROVAL
 from runner.store.sqlite import insert
@@ -186,6 +188,17 @@ def test_whitelist_price_band_and_free_slots() -> None:
     refused(books, "ORDERS_MAX", *order(9, BUY, 100, PRICE))
 
 
+@pytest.mark.parametrize("kind", ["theme", "cluster"])
+def test_a_group_has_its_cap_in_the_database(kind: str) -> None:
+    """Requirements RISK-06: 60 % of 100,000 in two coins together, each within its own cap."""
+    group = Group(name="coins", kind=kind, symbols=("BTCUSDT", "ETHUSDT"), cap_ppm=600_000)
+    books = ready(BTC, ETH, risk=msgspec.structs.replace(RISK_LIMITS, groups=(group,)))
+    books.post(*order(1, BUY, 50_000, PRICE))  # 30,000.00
+    refused(books, f"EXPOSURE_{kind.upper()}", *order(2, BUY, 100_001, 300_000, instrument=1))  # 30,000.30
+    books = ready(BTC, ETH, risk=msgspec.structs.replace(RISK_LIMITS, groups=(group,)))
+    books.post(*order(1, BUY, 50_000, PRICE), *order(2, BUY, 100_000, 300_000, instrument=1))
+
+
 def test_an_order_needs_every_rule_judged() -> None:
     for left_out in (Reason.CASH, Reason.NOT_WHITELISTED, Reason.DUPLICATE):
         refused(ready(), "too few rules", *order(1, BUY, 1_000, PRICE, leave_out=(left_out,)))
@@ -222,7 +235,7 @@ def test_a_row_that_states_another_account_is_refused(column: str) -> None:
     """One column of a good row is changed, and one at a time is missing: neither gets in; the good row does."""
     books = ready()
     rows = dict(books.ledger._rows(2, np.concatenate(order(1, BUY, 1_000, PRICE))))
-    insert_batch(books.connection, 2, bytes(19 * 64), bytes(32))
+    insert_batch(books.connection, 2, bytes((len(RULES) + 1) * 64), bytes(32))
     books.connection.execute(insert(SIGNAL), (1, *rows["signal"]))
     good = dict(zip(APPROVAL.names, (1, *rows["approval"]), strict=True))
     value, said = TAMPERED[column]
