@@ -105,8 +105,8 @@ class Case:
         row["fee_budget_day_ppm"] = self._mostly(0, self._between(1, PPM))
         row["depth_share_ppm"] = self._mostly(0, self._between(1, PPM))
         row["turnover_minute_ppm"] = self._mostly(0, self._between(1, 3 * PPM))
-        row["max_signals_per_hour"] = self._mostly(0, 1, 2)
-        row["max_signals_per_hour_high"] = self._mostly(0, 1, 2)
+        row["max_signals_per_hour"] = self._pick(0, 0, 1, 2)
+        row["max_signals_per_hour_high"] = self._pick(0, 0, 1, 2)
         for k in range(self.n):
             row["markets"][k]["allowed"] = int(self.rng.random() < 0.98)
             row["markets"][k]["capacity_lots"] = self._mostly(0, self._between(1, 2000))
