@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from core import engine
+from core import inputs
 from core.errors import BadInput
 from core.jit import compiled, kernel, readable, writable
 from core.layout import BOOK, CONFIG, OUTBOX, OUTBOX_SLOTS, STATE
@@ -101,14 +101,14 @@ def _advance(
             at["row"], at["head"], at["count"], at["reported"] = row, head, count, reported
             if count + OUTBOX_SLOTS > len(due):
                 raise BadInput("more reports without their input than a session can make")
-            if engine.is_of_book(kind):
-                engine.check_book(record, len(books))
-                engine.market_input(config_row, state_row, books[record["instrument"]], record, box, handle)
+            if inputs.is_of_book(kind):
+                inputs.check_book(record, len(books))
+                inputs.market_input(config_row, state_row, books[record["instrument"]], record, box, handle)
             else:
-                if engine.sees_depth(kind):
+                if inputs.sees_depth(kind):
                     for index in range(len(books)):
-                        engine.see_depth(state_row, books[index], index)
-                engine.core_input(config_row, state_row, record, box, handle)
+                        inputs.see_depth(state_row, books[index], index)
+                inputs.core_input(config_row, state_row, record, box, handle)
             if box["count"] > 0:
                 count = flush(box, due, count)
             reported = 1 if kind in (IS_ORDER, IS_FILL) else 0

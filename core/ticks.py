@@ -15,7 +15,7 @@ import numpy as np
 from numba.core import types
 
 from core import book as books
-from core import engine, exchange, step
+from core import engine, exchange, inputs, step
 from core.cast import as_fill, as_intent, as_level, as_order, as_status, as_trade
 from core.errors import BadInput, require
 from core.jit import compiled, kernel, readable, writable
@@ -161,7 +161,7 @@ def _run(
         if timer < now and now < NEVER:
             at["decisions"] += 1
             for index in range(len(books_here)):
-                engine.see_depth(state_row, books_here[index], index)
+                inputs.see_depth(state_row, books_here[index], index)
             step.on_timer(config_row, state_row, box, timer, handle)
             if box["count"] > 0:
                 n_out = _deliver(config_row, venue_row, box, out, n_out)
@@ -172,7 +172,7 @@ def _run(
                 break
             while data_here == now:
                 record = tape[here]
-                engine.market_input(config_row, state_row, books_here[record["instrument"]], record, box, handle)
+                inputs.market_input(config_row, state_row, books_here[record["instrument"]], record, box, handle)
                 here += 1
                 data_here = tape[here]["ts_known"] if here < n else NEVER
             venue_row["feed_ns"] = now - tape[here - 1]["ts_event"]

@@ -30,7 +30,7 @@ from core.marks import BOOK_KINDS
 from core.records import PPM, FeeAsset, Kind, Side, TransferCause
 from runner import schema
 from runner.lots import Lots
-from runner.standing import Market, Record, Standing, grid_of, limits_of, no_limits
+from runner.standing import Market, Record, Standing, grid_of, groups_of, limits_of, no_limits
 from runner.store.contract import Row, Table
 from runner.store.sqlite import in_order, insert
 
@@ -169,6 +169,7 @@ class Ledger:
         """
         self._instruments, self._quote, self._account_id = tuple(instruments), quote, account_id
         self._limits = no_limits(cash) if config is None else limits_of(config)
+        self._groups = [] if config is None else groups_of(config)
         self._approves = config is not None
         self.markets = tuple(
             Market(item.symbol, item.base, item.quote, grid_of(item, _element(config, k)))
@@ -290,6 +291,11 @@ class Ledger:
             yield "asset", (asset, unit)
         for k, market in enumerate(self.markets):
             yield "market", (k, market.symbol, market.base, market.quote, *market.grid.values())
+        digest = bytes(32)
+        for number, (group, kind, k, cap_ppm) in enumerate(self._groups, 1):
+            row = (group, number, kind, k, 1, cap_ppm, 0)
+            digest = hashlib.sha256(digest + canonical_json(list(row))).digest()
+            yield "member", (*row, digest)
 
     def _fill(self, seq: int, record: Record) -> Iterator[Row]:
         execution = (record[7], record[11])

@@ -32,7 +32,7 @@ from core.records import (
 )
 from runner.store.accounts import BOUNDS, GRID, LIMITS
 from runner.store.approvals import RULES
-from runner.store.contract import Row
+from runner.store.contract import INT64_MAX, Row
 
 Record = tuple[int, ...]  # a RECORD as plain integers: the seven fields of its head, then a to e
 
@@ -84,7 +84,8 @@ class Standing:
         self.closes = [[0, 0] for _ in markets]  # the last two bars' close
         self.touches = [[0, 0] for _ in markets]  # best bid and ask of each book, as last seen whole
         self.books: np.ndarray | None = None  # (instruments,) BOOK; none while the market has sent no book
-        self.risk_state, self.day_stopped, self.circuit_until_ns = int(RiskState.NORMAL), 0, 0
+        self.risk_state, self.circuit_until_ns = int(RiskState.NORMAL), 0
+        self.day_stopped = self.week_stopped = self.total_stopped = 0
         self.submitted_ns: deque[int] = deque(maxlen=RATE_SLOTS)
         self.known: set[int] = set()  # orders that were approved
         self.account_cost = 0
@@ -125,11 +126,15 @@ class Standing:
         self.risk_state = state_to
         if reason in (Reason.DAILY_STOP, Reason.NEW_DAY):
             self.day_stopped = int(reason == Reason.DAILY_STOP)
+        if reason in (Reason.WEEKLY_STOP, Reason.NEW_WEEK):
+            self.week_stopped = int(reason == Reason.WEEKLY_STOP)
+        if reason == Reason.TOTAL_LOSS_FLATTEN:
+            self.total_stopped = 1
         if reason == Reason.CIRCUIT_OPEN:
             self.circuit_until_ns = at_ns + self._limits["circuit_open_ns"]
         body = (
             self._next("risk_state"), seq, at_ns, reason.name, state_from, state_to, Metric(metric).name, value, limit,
-            self.day_stopped, self.circuit_until_ns,
+            self.day_stopped, self.week_stopped, self.total_stopped, self.circuit_until_ns,
         )  # fmt: skip
         self._risk_hash = hashlib.sha256(self._risk_hash + canonical_json(list(body))).digest()
         yield "risk_state", (*body, self._risk_hash)
@@ -189,7 +194,7 @@ class Standing:
         decision_ns, side, k, limit, qty, deadline_ns = record[1], record[3], record[4], *record[8:11]
         limits, market, action = self._limits, self._markets[k], record[6] & ACTION_MASK
         price = limit if limit > 0 else judged.price
-        (_, buying), (selling_lots, selling) = self.sides[k, Side.BUY], self.sides[k, Side.SELL]
+        buying, selling = self.sides[k, Side.BUY][1], self.sides[k, Side.SELL][1]
         cash, held = self._balance(market.quote), self.values[k]
         amounts = self._amounts(market, price, qty)
         others = sum(
@@ -222,12 +227,21 @@ class Standing:
             "rate_ns": self._rate_ns(),
             "risk_state": self.risk_state,
             "day_stopped": self.day_stopped,
+            "week_stopped": self.week_stopped,
+            "total_stopped": self.total_stopped,
             "circuit_until_ns": self.circuit_until_ns,
+            "probe_ns": judged.probe_ns,
+            "halted": judged.halted,
+            "fees_left": judged.fees_left,
+            "depth_lots": judged.depth_lots,
+            "turnover_left": judged.turnover_left,
+            "signal_ns": judged.signal_ns,
+            "signal_high_ns": judged.signal_high_ns,
             "equity": cash + sum(self.values),
             "cash": cash,
             "cash_reserved": self.account_cost,
             "lots_held": _towards_zero(self._balance(market.base), market.grid["lot_units"]),
-            "lots_selling": selling_lots,
+            "lots_pending": self.sides[k, side][0],
             "held_value": held,
             "pending_buy": buying,
             "pending_sell": selling,
@@ -242,19 +256,20 @@ class Standing:
     def _amounts(self, market: Market, price: int, qty: int) -> dict[str, int]:
         """What an order is worth and may cost; zeros where the filters refuse it, so that nothing overflows."""
         if not (1 <= price <= market.grid["price_max"] and 1 <= qty <= market.grid["lots_max"]):
-            return dict.fromkeys(("tick_value", "notional", "worst_price", "worst_value", "expected_fee"), 0)
+            return dict.fromkeys(
+                ("tick_value", "notional", "worst_price", "worst_value", "expected_fee", "dearest_fee"), 0
+            )
         worst = price + _divide(price * self._limits["slippage_ppm"], PPM, up=True)
         worst_value = market.notional(worst, qty, up=True)
+        notional, taker_ppm = market.notional(price, qty, up=True), market.grid["taker_fee_ppm"]
         return {
             "tick_value": price * market.grid["value_num"],
-            "notional": market.notional(price, qty, up=True),
+            "notional": notional,
             "worst_price": worst,
             "worst_value": worst_value,
-            "expected_fee": self._fee(market, worst_value),
+            "expected_fee": _fee(worst_value, taker_ppm),
+            "dearest_fee": _fee(notional, max(market.grid["maker_fee_ppm"], taker_ppm)),
         }
-
-    def _fee(self, market: Market, value: int) -> int:
-        return _divide(value * max(0, market.grid["taker_fee_ppm"]), PPM, up=True)
 
     def _rate_ns(self) -> int:
         """When the order was sent that must be an hour old before another may be; 0: none."""
@@ -303,6 +318,13 @@ class Judged:
     confidence_ppm: int
     repeated: int
     cooled_ns: int  # end of the cool-down, 0: none
+    halted: int = 0
+    probe_ns: int = 0  # when the circuit lets an entry through
+    fees_left: int = INT64_MAX
+    depth_lots: int = INT64_MAX
+    turnover_left: int = 0
+    signal_ns: int = 0
+    signal_high_ns: int = 0
 
     @classmethod
     def of(cls, checks: dict[int, Record], action: int) -> "Judged":
@@ -317,7 +339,21 @@ class Judged:
             check = checks.get(reason)
             return default if check is None or check[6] == Verdict.NOT_APPLIED else check[8]
 
+        def most(reason: Reason) -> int:
+            """The limit of a CHECK; (0, 0) says that there is none."""
+            check = checks.get(reason)
+            asked = check is not None and check[6] != Verdict.NOT_APPLIED and (check[8], check[9]) != (0, 0)
+            return check[9] if check is not None and asked else INT64_MAX
+
+        turnover = checks.get(Reason.TURNOVER)
         return cls(
+            halted=value(Reason.MARKET_HALTED, 0),
+            probe_ns=value(Reason.CIRCUIT_OPEN, 0),
+            fees_left=most(Reason.FEE_GUARD),
+            depth_lots=most(Reason.DEPTH),
+            turnover_left=0 if turnover is None else turnover[9] - turnover[8],
+            signal_ns=value(Reason.SIGNAL_RATE, 0),
+            signal_high_ns=value(Reason.SIGNAL_RATE_HIGH, 0),
             rules=bits,
             price=value(Reason.FILTER_TICK, 0),
             age_ns=value(Reason.STALE, 0),
@@ -329,6 +365,17 @@ class Judged:
     def exit_ns(self, cooldown_ns: int) -> int:
         """When the position was last left; 0: never."""
         return max(0, self.cooled_ns - cooldown_ns)
+
+
+def groups_of(config: Any) -> list[tuple[int, str, int, int]]:
+    """(number, kind, instrument, cap in ppm) of every member of a group in ``config``, shape (1,), dtype CONFIG."""
+    row = config[0]
+    return [
+        (number, "cluster" if group["is_cluster"] else "theme", k, int(group["cap_ppm"]))
+        for number, group in enumerate(row["groups"][: int(row["n_groups"])])
+        for k in range(int(row["n_instruments"]))
+        if int(group["members"]) >> k & 1
+    ]
 
 
 def limits_of(config: Any) -> dict[str, int]:
@@ -348,6 +395,10 @@ def grid_of(instrument: Instrument, market: Any | None) -> dict[str, int]:
     record = instrument.record()
     grid = {name: int(record[name]) for name in GRID} | dict.fromkeys(BOUNDS, 0)
     return grid | {"unit_den": grid["value_den"] * grid["lot_units"]}
+
+
+def _fee(value: int, rate_ppm: int) -> int:
+    return _divide(value * max(0, rate_ppm), PPM, up=True)
 
 
 def _divide(a: int, b: int, *, up: bool) -> int:

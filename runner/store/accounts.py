@@ -23,6 +23,9 @@ LIMITS: Final = (
     "min_confidence_ppm",
     "prediction_ttl_ns",
     "price_band_ppm",
+    "leverage_ppm",
+    "deleverage_ppm",
+    "fee_guard_ppm",
     "max_orders_per_hour",
     "cooldown_ns",
     "circuit_open_ns",
@@ -38,7 +41,7 @@ GRID: Final = (
     "taker_fee_ppm",
     "fee_in_received",
 )
-BOUNDS: Final = ("allowed", "price_max", "lots_max", "unit_den")
+BOUNDS: Final = ("allowed", "price_max", "lots_max", "unit_den", "capacity_lots")
 
 ACCOUNT_ID: Final = integer("account_id", 1)
 SEQ: Final = integer("seq", 0)  # sequence number of the journal record that caused the row

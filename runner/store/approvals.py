@@ -9,7 +9,8 @@ an intent without its row is never sent: both are one commit.
 test their verdicts. Adding a rule is one line here (and a column with its source, if it is judged by something new).
 
 What the database cannot know it takes from the journaled CHECK records: the age and confidence of the signal, whether
-it was used before, when the position was last left, and the prices that the order was valued at.
+it was used before, when the position was last left, the prices that the order was valued at, whether the market trades,
+what a circuit's probe waits for, what the book shows, and what is left of turnover, signals and the day's fees.
 """
 
 from dataclasses import dataclass
@@ -64,12 +65,62 @@ _SPOT_BUY: Final = f"a.is_margin = 1 OR NEW.side = {SELL}"
 _SPOT_SELL: Final = f"a.is_margin = 1 OR NEW.side = {BUY}"
 _EQUITY: Final = positive("NEW.equity")
 
+
+def _share(amount: str, rate_ppm: str) -> str:
+    """``rate_ppm`` of ``amount`` >= 0, rounded down, without a product beyond 64 bits."""
+    return f"({amount}) / {PPM} * {rate_ppm} + ({amount}) % {PPM} * {rate_ppm} / {PPM}"
+
+
+def _worst(held: str, buying: str, selling: str) -> str:
+    """The larger of the long and the short side of one instrument."""
+    return f"CASE WHEN {held} + {buying} >= {selling} - {held} THEN {held} + {buying} ELSE {selling} - {held} END"
+
+
+def _pending(column: str, side: int | str, instrument: str = "NEW.instrument") -> str:
+    return latest(column, "reservation@reservation_side", f"{MINE} AND instrument = {instrument} AND side = {side}", 0)
+
+
+def _value(instrument: str = "NEW.instrument") -> str:
+    return latest("value", "valuation@valuation_instrument", f"{MINE} AND instrument = {instrument}", 0)
+
+
+def _exposure_of(instruments: str) -> str:
+    """The worst exposure of the markets i for which ``instruments`` holds, together."""
+    return (
+        f"COALESCE((SELECT SUM({_worst('o.held', 'o.buying', 'o.selling')}) FROM (SELECT {_value('i.instrument')} AS "
+        f"held, {_pending('side_value', BUY, 'i.instrument')} AS buying, "
+        f"{_pending('side_value', SELL, 'i.instrument')} AS selling FROM market i WHERE i.{MINE} AND {instruments}) "
+        "AS o), 0)"
+    )
+
+
+def _is_member(instrument: str) -> str:
+    """Whether ``instrument`` belongs to the group of the row g, as of the decision."""
+    where = f"{MINE} AND group_id = g.group_id AND instrument = {instrument} AND from_ns <= NEW.decision_ns"
+    return latest("is_member", "member@member_group", where, 0) + " = 1"
+
+
+def _within_groups(kind: str) -> str:
+    """No group of that kind with the order's instrument has more than its cap, this order included."""
+    others = _exposure_of(f"i.instrument <> NEW.instrument AND {_is_member('i.instrument')}")
+    return (
+        f"NOT EXISTS (SELECT 1 FROM member g WHERE g.{MINE} AND g.kind = '{kind}' AND g.instrument = NEW.instrument "
+        f"AND {_is_member('NEW.instrument')} "
+        f"AND {others} + NEW.exposure_total - NEW.others > {_share(_EQUITY, 'g.cap_ppm')})"
+    )
+
+
 RULES: Final = (
     rule("NOT_WHITELISTED", ENTRIES, "m.allowed = 1"),
     rule("STALE", BOTH, "NEW.decision_ns - NEW.event_ns <= a.prediction_ttl_ns"),
     rule("LOW_CONFIDENCE", ENTRIES, "NEW.confidence_ppm >= a.min_confidence_ppm"),
     rule("KILL_SWITCH", ENTRIES, f"NEW.risk_state < {int(RiskState.HALT)}"),
-    rule("CIRCUIT_OPEN", ENTRIES, "NEW.circuit_until_ns <= NEW.decision_ns"),
+    rule(
+        "CIRCUIT_OPEN",
+        ENTRIES,
+        "NEW.circuit_until_ns <= NEW.decision_ns",
+        "NEW.probe_ns <= NEW.decision_ns",
+    ),
     rule(
         "PRICE_BAND",
         ENTRIES,
@@ -81,6 +132,7 @@ RULES: Final = (
             ),
         ),
     ),
+    rule("MARKET_HALTED", BOTH, "NEW.halted = 0"),
     rule("FILTER_TICK", BOTH, "NEW.valued_price BETWEEN 1 AND m.price_max"),
     rule("FILTER_LOT", BOTH, "NEW.qty >= 1 AND NEW.qty >= m.min_lots AND NEW.qty <= m.lots_max"),
     rule(
@@ -95,16 +147,47 @@ RULES: Final = (
         ENTRIES,
         AtMost(Product(positive("NEW.exposure_asset"), str(PPM)), Product(_EQUITY, "a.asset_cap_ppm")),
     ),
+    rule("EXPOSURE_THEME", ENTRIES, _within_groups("theme")),
+    rule("EXPOSURE_CLUSTER", ENTRIES, _within_groups("cluster")),
     rule(
         "EXPOSURE_TOTAL",
         ENTRIES,
         AtMost(Product(positive("NEW.exposure_total"), str(PPM)), Product(_EQUITY, "a.total_cap_ppm")),
     ),
+    rule(
+        "MARGIN",
+        ENTRIES,
+        Unless(
+            "a.is_margin = 0",
+            AtMost(
+                Product(positive("NEW.exposure_total"), str(PPM * PPM)),
+                Product(_EQUITY, "(a.leverage_ppm * a.deleverage_ppm)"),
+            ),
+        ),
+    ),
     rule("CASH", ENTRIES, f"{_SPOT_BUY} OR NEW.worst_value + NEW.expected_fee <= NEW.cash - NEW.cash_reserved"),
-    rule("LONG_ONLY", BOTH, f"{_SPOT_SELL} OR NEW.qty <= NEW.lots_held - NEW.lots_selling"),
+    rule("LONG_ONLY", BOTH, f"{_SPOT_SELL} OR NEW.qty <= NEW.lots_held - NEW.lots_pending"),
+    rule(
+        "REDUCE_ONLY",
+        (REDUCE,),
+        f"a.is_margin = 0 OR NEW.qty <= CASE NEW.side WHEN {SELL} THEN NEW.lots_held ELSE -NEW.lots_held END "
+        "- NEW.lots_pending",
+    ),
+    rule(
+        "FEE_GUARD",
+        ENTRIES,
+        f"a.fee_guard_ppm = 0 OR NEW.dearest_fee <= {_share('NEW.notional', 'a.fee_guard_ppm')}",
+        "NEW.dearest_fee <= NEW.fees_left",
+    ),
+    rule("DEPTH", ENTRIES, "m.capacity_lots = 0 OR NEW.qty <= m.capacity_lots", "NEW.qty <= NEW.depth_lots"),
+    rule("TURNOVER", ENTRIES, "NEW.turnover_left >= 0"),
     rule("COOLDOWN", ENTRIES, "NEW.exit_ns = 0 OR NEW.exit_ns + a.cooldown_ns <= NEW.decision_ns"),
-    rule("DAILY_STOP", ENTRIES, "NEW.day_stopped = 0"),
     rule("RATE_LIMIT", ENTRIES, f"NEW.rate_ns = 0 OR NEW.rate_ns + {HOUR_NS} <= NEW.decision_ns"),
+    rule("SIGNAL_RATE", ENTRIES, "NEW.signal_ns <= NEW.decision_ns"),
+    rule("SIGNAL_RATE_HIGH", ENTRIES, "NEW.signal_high_ns <= NEW.decision_ns"),
+    rule("DAILY_STOP", ENTRIES, "NEW.day_stopped = 0"),
+    rule("WEEKLY_STOP", ENTRIES, "NEW.week_stopped = 0"),
+    rule("TOTAL_LOSS", ENTRIES, "NEW.total_stopped = 0"),
     rule("DUPLICATE", BOTH, "NEW.repeated = 0"),
 )
 ALL_RULES: Final = (1 << len(RULES)) - 1
@@ -118,24 +201,6 @@ def _balance(asset: str) -> str:
     return latest("balance_after", "entry@entry_account", f"{MINE} AND account = 'holdings' AND asset = {asset}", 0)
 
 
-def _pending(column: str, side: int | str, instrument: str = "NEW.instrument") -> str:
-    return latest(column, "reservation@reservation_side", f"{MINE} AND instrument = {instrument} AND side = {side}", 0)
-
-
-def _value(instrument: str = "NEW.instrument") -> str:
-    return latest("value", "valuation@valuation_instrument", f"{MINE} AND instrument = {instrument}", 0)
-
-
-def _worst(held: str, buying: str, selling: str) -> str:
-    """The larger of the long and the short side of one instrument."""
-    return f"CASE WHEN {held} + {buying} >= {selling} - {held} THEN {held} + {buying} ELSE {selling} - {held} END"
-
-
-_OTHERS: Final = (
-    f"COALESCE((SELECT SUM({_worst('o.held', 'o.buying', 'o.selling')}) FROM (SELECT {_value('i.instrument')} AS held, "
-    f"{_pending('side_value', BUY, 'i.instrument')} AS buying, {_pending('side_value', SELL, 'i.instrument')} "
-    f"AS selling FROM market i WHERE i.{MINE} AND i.instrument <> NEW.instrument) AS o), 0)"
-)
 _LIVE: Final = latest("live", "reservation@reservation_instrument", _HERE, 0)
 SOURCES: Final = {
     "n": f"{latest('n', 'approval', MINE, 0, 'n')} + 1",
@@ -144,16 +209,18 @@ SOURCES: Final = {
     "cash_reserved": latest("account_cost", "reservation", MINE, 0),
     "equity": f"NEW.cash + COALESCE((SELECT SUM({_value('i.instrument')}) FROM market i WHERE i.{MINE}), 0)",
     "lots_held": f"({_balance('m.base')}) / m.lot_units",
-    "lots_selling": _pending("side_lots", SELL),
+    "lots_pending": _pending("side_lots", "NEW.side"),
     "held_value": _value(),
     "pending_buy": _pending("side_value", BUY),
     "pending_sell": _pending("side_value", SELL),
-    "others": _OTHERS,
+    "others": _exposure_of("i.instrument <> NEW.instrument"),
     "live": _LIVE,
     "rate_ns": "CASE WHEN a.max_orders_per_hour = 0 THEN 0 ELSE COALESCE((SELECT decision_ns FROM approval "
     f"WHERE {MINE} AND n = NEW.n - a.max_orders_per_hour), 0) END",
     "risk_state": latest("state_to", "risk_state", MINE, int(RiskState.NORMAL)),
     "day_stopped": latest("day_stopped", "risk_state", MINE, 0),
+    "week_stopped": latest("week_stopped", "risk_state", MINE, 0),
+    "total_stopped": latest("total_stopped", "risk_state", MINE, 0),
     "circuit_until_ns": latest("circuit_until_ns", "risk_state", MINE, 0),
 }
 _UNVALUED: Final = (
@@ -174,6 +241,16 @@ _EXACT: Final = (  # judged after the filters, which bound the products
         Quotient("NEW.expected_fee", "NEW.worst_value", positive("m.taker_fee_ppm"), str(PPM), up=True),
     ),
     (
+        "dearest fee",
+        Quotient(
+            "NEW.dearest_fee",
+            "NEW.notional",
+            positive("CASE WHEN m.maker_fee_ppm > m.taker_fee_ppm THEN m.maker_fee_ppm ELSE m.taker_fee_ppm END"),
+            str(PPM),
+            up=True,
+        ),
+    ),
+    (
         "exposure of the asset",
         f"NEW.exposure_asset = NEW.notional + CASE NEW.side WHEN {BUY} THEN NEW.held_value + NEW.pending_buy "
         "ELSE NEW.pending_sell - NEW.held_value END",
@@ -186,7 +263,7 @@ _EXACT: Final = (  # judged after the filters, which bound the products
         "ELSE NEW.held_value + NEW.pending_buy END) END",
     ),
 )
-_FILTERS: Final = 10  # rules up to ORDERS_MAX need no amounts
+_FILTERS: Final = 11  # rules up to ORDERS_MAX need no amounts
 
 
 def _judgements() -> tuple[tuple[str, Condition], ...]:
@@ -238,12 +315,21 @@ APPROVAL: Final = table(
     integer("rate_ns", 0, INT64_MAX),
     integer("risk_state", 0, max(RiskState)),
     flag("day_stopped"),
+    flag("week_stopped"),
+    flag("total_stopped"),
     integer("circuit_until_ns", 0, INT64_MAX),
+    integer("probe_ns", 0, INT64_MAX),
+    flag("halted"),
+    any_integer("fees_left"),  # of the day's budget, quote units
+    any_integer("depth_lots"),  # the most that the book allowed
+    any_integer("turnover_left"),  # in the window with the least room, this order included
+    integer("signal_ns", 0, INT64_MAX),  # when the next signal might come
+    integer("signal_high_ns", 0, INT64_MAX),
     integer("equity"),
     integer("cash"),
     integer("cash_reserved"),
     integer("lots_held"),
-    integer("lots_selling"),
+    integer("lots_pending"),
     integer("held_value"),
     integer("pending_buy", 0),
     integer("pending_sell", 0),
@@ -254,6 +340,7 @@ APPROVAL: Final = table(
     integer("worst_price", 0),
     integer("worst_value", 0),
     integer("expected_fee", 0),
+    integer("dearest_fee", 0),  # of the order's value at the dearer rate
     integer("exposure_asset"),
     integer("exposure_total"),
     integer("judged", 0, ALL_RULES),  # bit k: rule k passed, or does not apply to this action

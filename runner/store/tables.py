@@ -286,7 +286,7 @@ TRADE: Final = table(
 )
 
 _OR_BEFORE: Final = {
-    "day_stopped": latest("day_stopped", "risk_state", MINE, 0),
+    **{name: latest(name, "risk_state", MINE, 0) for name in ("day_stopped", "week_stopped", "total_stopped")},
     "circuit_until_ns": latest("circuit_until_ns", "risk_state", MINE, 0),
 }
 _CAUTION, _FLATTEN, _HALT, _NORMAL = (
@@ -304,6 +304,8 @@ RISK_STATE: Final = table(
     any_integer("value"),
     any_integer("limit_value"),
     flag("day_stopped"),
+    flag("week_stopped"),
+    flag("total_stopped"),
     integer("circuit_until_ns", 0, INT64_MAX),
     digest("sha256"),
     key=("id",),
@@ -330,6 +332,16 @@ RISK_STATE: Final = table(
                     "daily stop lifted or set without its reason",
                     f"NEW.day_stopped = CASE NEW.reason WHEN '{Reason.DAILY_STOP.name}' THEN 1 "
                     f"WHEN '{Reason.NEW_DAY.name}' THEN 0 ELSE {_OR_BEFORE['day_stopped']} END",
+                ),
+                (
+                    "weekly stop lifted or set without its reason",
+                    f"NEW.week_stopped = CASE NEW.reason WHEN '{Reason.WEEKLY_STOP.name}' THEN 1 "
+                    f"WHEN '{Reason.NEW_WEEK.name}' THEN 0 ELSE {_OR_BEFORE['week_stopped']} END",
+                ),
+                (
+                    "total loss forgotten, or said without its reason",
+                    f"NEW.total_stopped = CASE NEW.reason WHEN '{Reason.TOTAL_LOSS_FLATTEN.name}' THEN 1 "
+                    f"ELSE {_OR_BEFORE['total_stopped']} END",
                 ),
                 (
                     "circuit opened or closed without its reason",

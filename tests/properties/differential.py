@@ -25,13 +25,14 @@ from core import config as core_config
 from core import exposure, portfolio, rules
 from core.instruments import Instrument
 from core.layout import OUTBOX, STATE
-from core.records import CHECK, HOUR_NS, PPM, Action, Kind, Metric, OrderState, Reason, Side
+from core.records import CHECK, HOUR_NS, PPM, Action, Kind, MarketStatus, Metric, OrderState, Reason, Side
 from core.settings import Account, Trading
 from runner.journal_schema import insert_batch
 from runner.ledger import Ledger
 from runner.schema import LEDGER, OBJECTS
 from runner.standing import Judged, limits_of
 from runner.store.approvals import ALL_RULES
+from runner.store.contract import INT64_MAX
 from runner.store.sqlite import insert
 
 NOW_NS = 1_700_000_000_000_000_000
@@ -95,8 +96,20 @@ class Case:
         row["max_orders_per_hour"] = self._pick(0, 1, 3, 60, 256)
         row["cooldown_ns"] = self._pick(0, 60_000_000_000)
         row["slippage_ppm"] = self._pick(0, 100, 12_345)
+        row["deleverage_ppm"] = self._mostly(PPM, self._between(1, PPM))
+        row["n_groups"] = self._pick(0, 1, 2, 3)
+        for group in row["groups"][: int(row["n_groups"])]:
+            group["is_cluster"], group["members"] = self._pick(0, 1), self._between(1, 2**self.n - 1)
+            group["cap_ppm"] = self._pick(self._between(1, most), most, most)
+        row["fee_guard_ppm"] = self._mostly(0, 999, 1000, 1001)
+        row["fee_budget_day_ppm"] = self._mostly(0, self._between(1, PPM))
+        row["depth_share_ppm"] = self._mostly(0, self._between(1, PPM))
+        row["turnover_minute_ppm"] = self._mostly(0, self._between(1, 3 * PPM))
+        row["max_signals_per_hour"] = self._pick(0, 0, 1, 2)
+        row["max_signals_per_hour_high"] = self._pick(0, 0, 1, 2)
         for k in range(self.n):
             row["markets"][k]["allowed"] = int(self.rng.random() < 0.98)
+            row["markets"][k]["capacity_lots"] = self._mostly(0, self._between(1, 2000))
 
     def _positions(self) -> None:
         account = self.state[0]["account"]
@@ -114,6 +127,10 @@ class Case:
             position["previous_close"] = self._mostly(int(position["price"]), 0, self._between(1, 100_000))
             position["view"]["bar"]["close"] = position["price"]
             position["exit_ns"] = self._mostly(0, NOW_NS - self._between(0, 10**11))
+            position["status"] = self._mostly(0, MarketStatus.TRADING, MarketStatus.HALT)
+            position["status_until_ns"] = self._pick(0, NOW_NS - 1, NOW_NS, NOW_NS + 1)
+            for name in ("bid", "ask", "bid_qty", "ask_qty"):
+                position["view"][name] = self._pick(0, self._between(1, 5000))
             self._pending(k)
         self._value()
 
@@ -142,7 +159,18 @@ class Case:
         risk = self.state[0]["risk"]
         risk["state"] = self._mostly(0, 1, 2, 3)
         risk["circuit_until_ns"] = self._mostly(0, NOW_NS - 1, NOW_NS, NOW_NS + 1)
-        risk["day_stopped"] = int(self.rng.random() < 0.05)
+        for name in ("day_stopped", "week_stopped", "total_stopped"):
+            risk[name] = int(self.rng.random() < 0.03)
+        if self.rng.random() < 0.2:
+            risk["failures"], risk["probe_id"] = self.config[0]["circuit_failures"], 999
+            slot = self.state[0]["orders"][0]["slots"][0]
+            slot["order_id"], slot["state"] = 999, self._pick(OrderState.PENDING_NEW, OrderState.NEW)
+        for name, times in (("signals", "signal_ns"), ("signals_high", "signal_high_ns")):
+            risk[name] = self._pick(0, 1, 2, 5)
+            risk[times][:5] = np.sort(NOW_NS - HOUR_NS + self.rng.integers(-2, 3, 5))
+        risk["day_equity"], risk["day_fees"] = 10**13, self._pick(0, self._between(0, 10**12))
+        risk["seconds"]["number"][0] = NOW_NS // 10**9 - self._pick(0, 60, 61)
+        risk["seconds"]["amount"][0] = self._pick(0, self._between(1, 10**13))
         risk["submitted"] = self._pick(0, 1, 2, 3, 59, 60, 61, 300)
         ages = np.sort(self.rng.integers(0, 2 * HOUR_NS, size=int(risk["submitted"])))[::-1]
         for number, age in enumerate(ages):
@@ -176,13 +204,36 @@ class Case:
         order, k = self.order, self.order.index
         position, risk, market = state["positions"][k], state["risk"], config["markets"][k]
         name = str(
-            self.rng.choice(["cash", "cash", "asset", "total", "long", "notional", "band", "rate", "cool", "lots"])
+            self.rng.choice(
+                [
+                    "cash",
+                    "cash",
+                    "asset",
+                    "total",
+                    "group",
+                    "group",
+                    "margin",
+                    "long",
+                    "notional",
+                    "band",
+                    "rate",
+                    "cool",
+                    "lots",
+                    "fees",
+                    "depth",
+                    "turnover",
+                ]
+            )
         )
         price = order.limit if order.limit > 0 else int(position["price"])
         usable = 1 <= order.qty <= market["lots_max"] and 1 <= price <= market["price_max"]
         if name == "long":
-            free = int(position["view"]["lots"]) - exposure.pending_lots(state, k, Side.SELL)
-            self.order = Order(k, order.action, Side.SELL, max(0, free + off), *_rest(order))
+            side = self._pick(Side.SELL, order.side)
+            held = int(position["view"]["lots"]) * (1 if side == Side.SELL else -1)
+            free = held - exposure.pending_lots(state, k, side)
+            self.order = Order(k, order.action, side, max(0, free + off), *_rest(order))
+        elif name == "depth":
+            market["capacity_lots"] = max(1, order.qty + off) if order.qty < 10**15 else 0
         elif name == "lots":
             market["instrument"]["min_lots"] = max(0, order.qty + off) if order.qty <= 10**6 else 0
         elif name == "band":
@@ -204,6 +255,9 @@ class Case:
         if name == "notional":
             market["instrument"]["min_notional"] = max(0, value + off)
             return
+        if name in ("fees", "turnover"):
+            self._spent_to_the_limit(name, int(value), off)
+            return
         if name == "cash":
             short = exposure.buy_cost(config, k, price, order.qty) - exposure.free_cash(config, state)
             account["cash"] += short + off
@@ -214,10 +268,39 @@ class Case:
             if name == "total":
                 mine = max(mine, int(exposure.side_exposure(config, state, k, 3 - order.side)))
                 mine, cap = mine + int(exposure.others_exposure(config, state, k)), int(config["total_cap_ppm"])
+            elif name in ("group", "margin"):
+                mine = max(mine, int(exposure.side_exposure(config, state, k, 3 - order.side)))
+                cap = self._far_cap(name)
+                members = int(config["groups"][0]["members"]) if name == "group" else 2**self.n - 1
+                mine += int(exposure.members_exposure(config, state, k, members))
             wanted = -(-max(0, mine) * PPM // cap) + off  # the equity at which the cap is what is asked for
             if wanted < 10**17:
                 account["cash"] += wanted - int(account["equity"])
         self._value()
+
+    def _far_cap(self, name: str) -> int:
+        """The cap that "group" or "margin" is to stand at; the caps before it are as wide as they can be."""
+        config, most = self.config[0], 3 * PPM if self.config[0]["is_margin"] else PPM
+        config["asset_cap_ppm"] = config["total_cap_ppm"] = most
+        if name == "margin":
+            config["n_groups"], config["leverage_ppm"] = 0, PPM
+            return int(config["deleverage_ppm"])
+        config["n_groups"] = 1
+        config["groups"][0]["members"] |= 1 << self.order.index
+        config["groups"][0]["cap_ppm"] = max(1, int(config["groups"][0]["cap_ppm"]))
+        return int(config["groups"][0]["cap_ppm"])
+
+    def _spent_to_the_limit(self, name: str, value: int, off: int) -> None:
+        config, state, risk = self.config[0], self.state[0], self.state[0]["risk"]
+        if name == "fees":
+            config["fee_budget_day_ppm"] = 1000
+            fee = exposure.expected_fee(config, self.order.index, value) + exposure.pending_fees(config, state)
+            risk["day_fees"] = max(0, 10**10 - int(fee) + off)
+            return
+        config["turnover_minute_ppm"] = 2 * PPM
+        most = max(0, int(state["account"]["equity"])) * 2
+        risk["seconds"]["number"][0] = NOW_NS // 10**9 - 60
+        risk["seconds"]["amount"][0] = max(0, most - int(exposure.all_pending(config, state)) - value + off)
 
     def runtime(self) -> str:
         """The core's verdict: the refusing rule's name, or an empty text."""
@@ -251,11 +334,11 @@ class Database:
                 self.connection.execute(sql.replace("BEFORE INSERT ON approval\nBEGIN", past))
         insert_batch(self.connection, 0, bytes(640), bytes(32))
 
-    def verdict(self, case: Case) -> tuple[str, dict[str, int]]:
+    def verdict(self, case: Case, said: Judged) -> tuple[str, dict[str, int]]:
         """What the database says to the case's order, and the row it was asked for."""
         self.connection.execute("BEGIN")
         try:
-            row = self._fill(case)
+            row = self._fill(case, said)
             self.insert("approval", tuple(row.values()))
         except sqlite3.IntegrityError as error:
             return str(error), row
@@ -266,7 +349,7 @@ class Database:
     def insert(self, table: str, values: tuple[Any, ...]) -> None:
         self.connection.execute(_INSERT[table], (1, *values))
 
-    def _fill(self, case: Case) -> dict[str, int]:
+    def _fill(self, case: Case, said: Judged) -> dict[str, int]:
         """Insert what the account owns, owes and waits for; the row of its order."""
         state, order = case.state[0], case.order
         ledger = Ledger(self.instruments, "USDT", 0, case.config)
@@ -291,7 +374,7 @@ class Database:
         for table, values in standing.valuations(SEQ):
             self.insert(table, values)
         self.insert("signal", (SEQ, "PREDICTION", order.index, NOW_NS, NOW_NS))
-        return standing.approval(SEQ, _intent(order), SEQ, judged(case))
+        return standing.approval(SEQ, _intent(order), SEQ, said)
 
     def _pending(self, case: Case, ledger: Ledger, k: int) -> None:
         standing = ledger.standing
@@ -317,7 +400,12 @@ class Database:
         opened = until - limits_of(case.config)["circuit_open_ns"]
         records = [(NOW_NS, Reason.OPERATOR_HALT, 0, int(risk["state"]))]
         records += [(opened, Reason.CIRCUIT_OPEN, int(risk["state"]), int(risk["state"]))] * (until > 0)
-        records += [(NOW_NS, Reason.DAILY_STOP, int(risk["state"]), int(risk["state"]))] * int(risk["day_stopped"])
+        for reason, name in (
+            (Reason.DAILY_STOP, "day_stopped"),
+            (Reason.WEEKLY_STOP, "week_stopped"),
+            (Reason.TOTAL_LOSS_FLATTEN, "total_stopped"),
+        ):
+            records += [(NOW_NS, reason, int(risk["state"]), int(risk["state"]))] * int(risk[name])
         for number, (at_ns, reason, before, after) in enumerate(records):
             record = (at_ns, at_ns, int(Kind.RISK), 0, 0, int(reason), 0, before, after, int(Metric.NONE), 0, 0)
             for table, values in standing.on_risk(number, record):
@@ -350,16 +438,84 @@ class Database:
 
 def judged(case: Case) -> Judged:
     """What the journal would say of the case's signal, taken from the state and not from the core's rules."""
-    order, position = case.order, case.state[0]["positions"][case.order.index]
-    left_ns = int(position["exit_ns"])
+    order, position, config = case.order, case.state[0]["positions"][case.order.index], case.config[0]
+    left_ns, status, until = int(position["exit_ns"]), int(position["status"]), int(position["status_until_ns"])
     return Judged(
         rules=ALL_RULES,
         price=int(position["price"]),
         age_ns=order.age_ns,
         confidence_ppm=order.confidence_ppm,
         repeated=int(order.repeated),
-        cooled_ns=left_ns + int(case.config[0]["cooldown_ns"]) if left_ns else 0,
+        cooled_ns=left_ns + int(config["cooldown_ns"]) if left_ns else 0,
+        halted=int(status > MarketStatus.TRADING and not 0 < until <= NOW_NS),
+        **_spent(case),
+        **_paced(case),
     )
+
+
+def _spent(case: Case) -> dict[str, int]:
+    """What is left of fees, depth and turnover, in unbounded integers."""
+    order, config, state = case.order, case.config[0], case.state[0]
+    market, position, risk = config["markets"][order.index], state["positions"][order.index], state["risk"]
+    price = order.limit or int(position["price"])
+    value = _notional(config, order.index, price, order.qty)
+    pending = [
+        (k, sum(_notional(config, k, slot[7], slot[4] - slot[5]) for slot in _live(state, k) if slot[1] == side))
+        for k in range(case.n)
+        for side in (Side.BUY, Side.SELL)
+    ]
+    fees = depth = INT64_MAX
+    if config["fee_guard_ppm"] > 0:
+        fees = value * int(config["fee_guard_ppm"]) // PPM
+    if config["fee_budget_day_ppm"] > 0:
+        budget = int(risk["day_equity"]) * int(config["fee_budget_day_ppm"]) // PPM
+        held_back = sum(-(-amount * _dearest_ppm(config, k) // PPM) for k, amount in pending)
+        fees = min(fees, budget - int(risk["day_fees"]) - held_back)
+    if fees == 0 and value * _dearest_ppm(config, order.index) == 0:
+        fees = INT64_MAX  # a CHECK of nothing against nothing says no more than that
+    if market["capacity_lots"] > 0:
+        depth = int(market["capacity_lots"])
+    view = position["view"]
+    if config["depth_share_ppm"] > 0 and (view["bid"] > 0 or view["ask"] > 0):
+        shown = int(view["ask_qty"] if order.side == Side.BUY else view["bid_qty"])
+        depth = min(depth, shown * int(config["depth_share_ppm"]) // PPM)
+    left, rate_ppm = 0, int(config["turnover_minute_ppm"])
+    if rate_ppm > 0:
+        recent = risk["seconds"]["number"][0] >= NOW_NS // 10**9 - 60
+        used = value + sum(amount for _, amount in pending) + (int(risk["seconds"]["amount"][0]) if recent else 0)
+        left = max(-(2**62), max(0, int(state["account"]["equity"])) * rate_ppm // PPM - used)
+    return {"fees_left": min(fees, INT64_MAX), "depth_lots": depth, "turnover_left": left}
+
+
+def _paced(case: Case) -> dict[str, int]:
+    """When the circuit and the limits on signals let the next entry through."""
+    config, risk, orders = case.config[0], case.state[0]["risk"], case.state[0]["orders"][0]
+    probe, slot = int(risk["circuit_until_ns"]), orders["slots"][0]
+    waits = orders["live"] > 0 and slot["order_id"] == 999 and slot["state"] == OrderState.PENDING_NEW
+    if waits and probe <= NOW_NS and risk["failures"] >= config["circuit_failures"]:
+        probe = NOW_NS + 1
+    is_high = case.order.confidence_ppm >= config["high_confidence_ppm"]
+    due = [0, 0]
+    for k, name in enumerate(("", "_high")):
+        most, count = int(config[f"max_signals_per_hour{name}"]), int(risk[f"signals{name}"])
+        if 0 < most <= count and (k == 0 or is_high):
+            due[k] = int(risk[f"signal{name}_ns"][count - most]) + HOUR_NS
+    return {"probe_ns": probe, "signal_ns": due[0], "signal_high_ns": due[1]}
+
+
+def _live(state: np.void, k: int) -> list[tuple[int, ...]]:
+    orders = state["orders"][k]
+    return list(orders["slots"][: orders["live"]].tolist())
+
+
+def _notional(config: np.void, k: int, price: int, lots: int) -> int:
+    instrument = config["markets"][k]["instrument"]
+    return -(-price * int(instrument["value_num"]) * lots // int(instrument["value_den"]))
+
+
+def _dearest_ppm(config: np.void, k: int) -> int:
+    instrument = config["markets"][k]["instrument"]
+    return max(0, int(instrument["maker_fee_ppm"]), int(instrument["taker_fee_ppm"]))
 
 
 def _intent(order: Order) -> tuple[int, ...]:
@@ -372,7 +528,9 @@ def worlds() -> list[tuple[np.ndarray, Database]]:
     made = []
     for count in (1, 2, 4):
         for profile in ("spot", "margin"):
-            trading = Trading(account=Account(profile=profile, initial_cash="1000000"))
+            leverage = 3 * PPM if profile == "margin" else PPM
+            account = Account(profile=profile, initial_cash="1000000", leverage_ppm=leverage)
+            trading = Trading(account=account)
             made.append((core_config.build(trading, _GRIDS[:count]), Database(_GRIDS[:count])))
     return made
 
@@ -383,8 +541,9 @@ def compare(states: int, seed: int) -> Counter[str]:
     for number in range(states):
         config, database = places[number % len(places)]
         case = Case(rng, config, box)
+        expected = judged(case)  # before the core counts what it approves
         runtime = case.runtime()
-        stored, row = database.verdict(case)
+        stored, row = database.verdict(case, expected)
         if runtime != stored:
             raise AssertionError(
                 f"state {number} of seed {seed}: the core says {runtime or 'APPROVED'}, the database "
@@ -392,7 +551,6 @@ def compare(states: int, seed: int) -> Counter[str]:
             )
         if not runtime:
             again = Judged.of(case.checks(), case.order.action)
-            expected = judged(case)
             names = ("rules", "price") if case.order.action == Action.REDUCE else Judged.__slots__
             wrong = [name for name in names if name != "price" and getattr(again, name) != getattr(expected, name)]
             if wrong or again.price != (case.order.limit or expected.price):

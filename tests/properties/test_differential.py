@@ -25,7 +25,7 @@ def test_two_thousand_random_states() -> None:
 
 
 WEAKENED = [
-    ("NEW.qty <= NEW.lots_held - NEW.lots_selling", "NEW.qty <= NEW.lots_held - NEW.lots_selling + 1", "LONG_ONLY"),
+    ("NEW.qty <= NEW.lots_held - NEW.lots_pending", "NEW.qty <= NEW.lots_held - NEW.lots_pending + 1", "LONG_ONLY"),
     ("<= NEW.cash - NEW.cash_reserved", "< NEW.cash - NEW.cash_reserved", "CASH"),
     ("NEW.live < 8", "NEW.live <= 8", "ORDERS_MAX"),
     ("NEW.day_stopped = 0", "NEW.day_stopped >= 0", "DAILY_STOP"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from core.records import Action, Reason, RiskState
+from core.settings import Group
 from runner.journal_schema import insert_batch
 from runner.store.approvals import APPROVAL
 from runner.store.sqlite import insert
@@ -184,6 +185,17 @@ def test_whitelist_price_band_and_free_slots() -> None:
     books = ready()
     books.post(*(part for number in range(1, 9) for part in order(number, BUY, 100, PRICE)))
     refused(books, "ORDERS_MAX", *order(9, BUY, 100, PRICE))
+
+
+@pytest.mark.parametrize("kind", ["theme", "cluster"])
+def test_a_group_has_its_cap_in_the_database(kind: str) -> None:
+    """Requirements RISK-06: 60 % of 100,000 in two coins together, each within its own cap."""
+    group = Group(name="coins", kind=kind, symbols=("BTCUSDT", "ETHUSDT"), cap_ppm=600_000)
+    books = ready(BTC, ETH, risk=msgspec.structs.replace(RISK_LIMITS, groups=(group,)))
+    books.post(*order(1, BUY, 50_000, PRICE))  # 30,000.00
+    refused(books, f"EXPOSURE_{kind.upper()}", *order(2, BUY, 100_001, 300_000, instrument=1))  # 30,000.30
+    books = ready(BTC, ETH, risk=msgspec.structs.replace(RISK_LIMITS, groups=(group,)))
+    books.post(*order(1, BUY, 50_000, PRICE), *order(2, BUY, 100_000, 300_000, instrument=1))
 
 
 def test_an_order_needs_every_rule_judged() -> None:
