@@ -74,7 +74,14 @@ def play(
     closes, end = last_closes(bars, len(instruments)), int(bars["ts_event"][-1])
     account = Account(
         curve=curve(run.marks, cash, trade_from_ns),
-        trips=round_trips(fills, instruments, closes, end, trading.execution.slippage_ppm),
+        trips=round_trips(
+            fills,
+            instruments,
+            closes,
+            end,
+            trading.execution.slippage_ppm,
+            may_be_short=trading.account.profile == "margin",
+        ),
         initial_cash=cash,
         slippage=slippage_paid(fills, instruments, trading.execution.slippage_ppm),
     )

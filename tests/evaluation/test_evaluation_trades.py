@@ -130,3 +130,50 @@ def test_slippage_is_measured_against_the_price_without_it() -> None:
     rows = np.array([fill(1, Side.BUY, 101_000, 10, 0), fill(2, Side.SELL, 99_000, 10, 0)], FILL)
     assert slippage_paid(rows, (BTC, ETH), 10_000) == 2 * 1_000 * 10 * 1000
     assert slippage_paid(rows, (BTC, ETH), 0) == 0
+
+
+def short(*rows: tuple, last: tuple[int, int] = (0, 0), slippage_ppm: int = 0) -> np.ndarray:
+    return round_trips(np.array(list(rows), FILL), (BTC, ETH), last, 100 * HOUR, slippage_ppm, may_be_short=True)
+
+
+def test_a_short_trip_earns_what_the_price_falls() -> None:
+    found = short(fill(1, Side.SELL, 100_000, 10, 7), fill(2, Side.BUY, 90_000, 4, 0), fill(3, Side.BUY, 80_000, 6, 5))
+    assert len(found) == 1
+    trip = found[0]
+    assert (trip["side"], trip["ts_entry"], trip["ts_exit"], trip["closed"]) == (Side.SELL, 1, 3, 1)
+    assert trip["entry_notional"] == 100_000 * 10 * 1000
+    assert trip["exit_notional"] == (4 * 90_000 + 6 * 80_000) * 1000
+    assert trip["pnl"] == trip["entry_notional"] - trip["exit_notional"] - 12
+
+
+def test_a_short_trip_still_open_is_valued_as_if_bought_back_with_costs() -> None:
+    found = short(fill(1, Side.SELL, 100_000, 10, 0), last=(200_000, 0), slippage_ppm=10_000)
+    owed = 202_000 * 10 * 1000
+    assert (found["closed"][0], found["exit_notional"][0], found["fees"][0]) == (0, owed, owed // 1000)
+    assert found["pnl"][0] == 100_000 * 10 * 1000 - owed - owed // 1000
+
+
+def test_a_fill_through_flat_ends_one_trip_and_begins_the_next() -> None:
+    found = short(
+        fill(1, Side.BUY, 100_000, 10, 0), fill(2, Side.SELL, 110_000, 25, 26), fill(3, Side.BUY, 105_000, 15, 0)
+    )
+    assert found["side"].tolist() == [Side.BUY, Side.SELL]
+    assert found["fees"].tolist() == [10, 16]
+    assert found["pnl"].tolist() == [10_000 * 10 * 1000 - 10, 5_000 * 15 * 1000 - 16]
+
+
+@given(st.lists(st.tuples(st.sampled_from([Side.BUY, Side.SELL]), st.integers(1, 10**6), st.integers(1, 50),
+                          st.integers(-9, 9)), max_size=30))  # fmt: skip
+def test_the_trips_of_an_account_that_ends_flat_sum_to_its_change_of_cash(rows: list[tuple]) -> None:
+    """Whatever it went through on the way, long and short."""
+    held = sum(qty if side == Side.BUY else -qty for side, _, qty, _ in rows)
+    if held != 0:
+        rows = [*rows, (Side.SELL if held > 0 else Side.BUY, 777, abs(held), 3)]
+    made = [fill(k + 1, *row) for k, row in enumerate(rows)]
+    row, cash = BTC.record(), 0
+    for side, price, qty, fee in rows:
+        amount = quote_units(row, price, qty, up=side == Side.BUY)
+        cash += (-amount if side == Side.BUY else amount) - fee
+    found = short(*made)
+    assert found["closed"].all()
+    assert found["pnl"].sum() == cash
