@@ -19,6 +19,8 @@ from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 from numba.core.environment import Environment
 from numba.np.numpy_support import from_dtype
 
+from core.errors import require
+
 _FLAGS: Final[dict[str, Any]] = {"boundscheck": True, "error_model": "python", "fastmath": False}
 _ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -102,6 +104,8 @@ def _link_entries_only() -> None:
             return
         self._linking_libraries = _all_below(self)
         finalize(self)
+        missing = [part.name for part in self._final_module.functions if part.is_declaration and part.name[:3] == "_ZN"]
+        require(not missing, f"{self.name}: {', '.join(missing)}: called, but not linked")
         for variable in self._final_module.global_variables:
             environment = environments.get(variable.name)
             if environment is not None:
@@ -115,15 +119,24 @@ def _link_entries_only() -> None:
 
 
 def _all_below(library: Any) -> list[Any]:
-    """Every library that ``library`` links, or that one that was left unlinked would."""
-    found: dict[Any, None] = {}
-    waiting = list(library._linking_libraries)
-    while waiting:
-        below = waiting.pop()
-        if below not in found:
-            found[below] = None
-            waiting += below._linking_libraries
-    return list(found)
+    """Every library that ``library`` links, or that one that was left unlinked would; callers before what they call.
+
+    The linker takes from a library only what is asked for already, so the order is not a matter of taste.
+    """
+    ordered: list[Any] = []
+    seen = {library}
+    path = [(library, iter(library._linking_libraries))]
+    while path:
+        above, below = path[-1]
+        for other in below:
+            if other not in seen:
+                seen.add(other)
+                path.append((other, iter(other._linking_libraries)))
+                break
+        else:
+            ordered.append(above)
+            path.pop()
+    return ordered[-2::-1]  # from the last one done to the first, without ``library`` itself
 
 
 _link_entries_only()
