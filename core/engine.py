@@ -22,6 +22,7 @@ from core.errors import BadInput, require
 from core.jit import compiled, kernel, readable, writable
 from core.layout import BOOK, CONFIG, OUTBOX, OUTBOX_SLOTS, STATE, VENUE, zeros
 from core.outbox import flush
+from core.prefetch import ROWS_AHEAD, prefetch
 from core.records import BAR, FILL, INTENT, MARK, ORDER, PREDICTION, RECORD, Kind
 from core.strategies.compiled import HANDLE, Compiled
 
@@ -179,7 +180,7 @@ def _run(
     box = outbox[0]
     box["count"] = 0  # whatever an earlier call left when it raised
     orders, fills, intents = out.view(ORDER), out.view(FILL), out.view(INTENT)
-    row, n_out, n_marks, n_rows = start, 0, 0, len(rows)
+    row, n_out, n_marks, n_rows, n_bars = start, 0, 0, len(rows), len(bars)
     marked = len(marks) > 0
     stop = min(len(bars), start + len(marks)) if marked else len(bars)
     arrived = int(np.searchsorted(rows, start))
@@ -190,6 +191,7 @@ def _run(
         if len(out) - n_out < OUT_PER_INPUT * (1 + last - arrived):
             break
         bar = bars[row]
+        prefetch(bars[min(row + ROWS_AHEAD, n_bars - 1)])
         step.check_bar(config_row, state_row, bar)
         simulator.on_bar(config_row, venue_row, box, bar)
         if box["count"] > 0:

@@ -71,9 +71,11 @@ def circuit(config: np.void, state: np.void) -> tuple[int, int]:
 
 @kernel
 def signals(config: np.void, state: np.void, index: int) -> tuple[int, int]:
-    """(when the next entry may come, now) under the limit on entries; (0, now): at once."""
+    """(when the next entry may come, now) under the limit on entries; (0, now): at once, (0, 0): there is no limit."""
     risk_state, most, now = state["risk"], config["max_signals_per_hour"], state["account"]["now_ns"]
-    if most == 0 or risk_state["signals"] < most or is_repost(state, index):
+    if most == 0:
+        return 0, 0
+    if risk_state["signals"] < most or is_repost(state, index):
         return 0, now
     return risk_state["signal_ns"][(risk_state["signals"] - most) % RATE_SLOTS] + HOUR_NS, now
 
@@ -82,7 +84,9 @@ def signals(config: np.void, state: np.void, index: int) -> tuple[int, int]:
 def signals_high(config: np.void, state: np.void, index: int, confidence_ppm: int) -> tuple[int, int]:
     """The same for entries of high confidence; others are not its concern."""
     risk_state, most, now = state["risk"], config["max_signals_per_hour_high"], state["account"]["now_ns"]
-    if most == 0 or risk_state["signals_high"] < most or confidence_ppm < config["high_confidence_ppm"]:
+    if most == 0:
+        return 0, 0
+    if risk_state["signals_high"] < most or confidence_ppm < config["high_confidence_ppm"]:
         return 0, now
     if is_repost(state, index):
         return 0, now

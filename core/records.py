@@ -183,7 +183,6 @@ class Verdict(IntEnum):
 
     PASS = 0
     REFUSED = 1
-    NOT_APPLIED = 2  # the rule does not apply to this action (``core.rules``)
 
 
 class FeeAsset(IntEnum):

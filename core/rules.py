@@ -59,6 +59,8 @@ APPLIES: Final = np.array(
     [0] + [sum(1 << k for k, rule in enumerate(RULES) if rule[action]) for action in Action], np.int64
 )
 N_RULES: Final = len(RULES)
+# These always compare something, whatever the action: an order without their CHECK records was not judged.
+ALWAYS_SAID: Final = (Reason.FILTER_TICK, Reason.FILTER_LOT, Reason.FILTER_NOTIONAL, Reason.ORDERS_MAX)
 
 
 def _number(reason: Reason) -> int:
@@ -98,7 +100,6 @@ _LOSS: Final = _number(Reason.TOTAL_LOSS)
 CHECK: Final = int(Kind.CHECK)
 PASS: Final = int(Verdict.PASS)
 REFUSED: Final = int(Verdict.REFUSED)
-NOT_APPLIED: Final = int(Verdict.NOT_APPLIED)
 BUY: Final = int(Side.BUY)
 SELL: Final = int(Side.SELL)
 HALT: Final = int(RiskState.HALT)
@@ -122,22 +123,23 @@ def refusal(
     """The Reason of the first rule that refuses ``qty`` lots of ``action`` in instrument ``index``; 0: approved.
 
     ``limit``: the order's price in ticks, 0 at market; ``age_ns``: of the event the signal was made from; ``repeated``:
-    a decision for that event was made before. Records what was judged as CHECK records: every rule of an approved
-    order, under the id it is about to get; of a refused one the rule that refused it, under id 0. An approval is
-    counted (signals, the circuit's probe): what is approved must be sent.
+    a decision for that event was made before. Records what was judged as CHECK records: of an approved order every
+    rule that applies to ``action`` and compares something (0 against 0 is silent: no limit, or nothing against it),
+    under the id it is about to get; of a refused one the rule that refused it, under id 0. An approval is counted
+    (signals, the circuit's probe): what is approved must be sent.
     """
     first, now = box["count"], state["account"]["now_ns"]
     order_id, asked = state["account"]["next_order_id"], APPLIES[action]
     for rule in range(N_RULES):
         if (asked >> rule) & 1 == 0:
-            emit(box, now, now, CHECK, side, index, REASONS[rule], NOT_APPLIED, order_id, 0, 0, qty, limit)
             continue
         value, most = measure(config, state, index, rule, side, qty, limit, age_ns, confidence_ppm, repeated)
         if value > most:
             box["count"] = first
             emit(box, now, now, CHECK, side, index, REASONS[rule], REFUSED, 0, value, most, qty, limit)
             return REASONS[rule]
-        emit(box, now, now, CHECK, side, index, REASONS[rule], PASS, order_id, value, most, qty, limit)
+        if value != 0 or most != 0:
+            emit(box, now, now, CHECK, side, index, REASONS[rule], PASS, order_id, value, most, qty, limit)
     pace.approved(config, state, index, action, order_id, confidence_ppm)
     return 0
 

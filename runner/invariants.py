@@ -34,7 +34,7 @@ from core.records import (
     Side,
     Verdict,
 )
-from core.rules import N_RULES
+from core.rules import ALWAYS_SAID
 from runner.plan import KERNEL_HASH, header_core
 from runner.snapshot import STATE as STATE_PART
 from runner.snapshot import Snapshot
@@ -70,9 +70,9 @@ class Broken:
 class Orders:
     """Every order's way from its checks to its end: in the order of cause and effect, as what was sent."""
 
-    def __init__(self, rules: int, broken: Broken) -> None:
-        """``rules``: how many judge an order; 0: unknown, of another program."""
-        self._rules, self._broken = rules, broken
+    def __init__(self, least_checks: int, broken: Broken) -> None:
+        """``least_checks``: how many CHECK records every order has at least."""
+        self._least_checks, self._broken = least_checks, broken
         self._orders = np.zeros(0, _ORDER)  # index: order id
         self._older = 0  # orders below this id were sent before the first record seen
 
@@ -137,9 +137,9 @@ class Orders:
         np.add.at(self._orders["refused"], made["order_id"][early & (made["flags"] == Verdict.REFUSED)], 1)
 
     def _ask(self, records: np.ndarray, first: int, sent: np.ndarray) -> None:
-        """Every rule was asked of an order before it was sent, and none refused it."""
+        """The rules were asked of an order before it was sent, and none refused it."""
         of = self._orders[records["a"][sent]]
-        asked = of["checks"] == self._rules if self._rules else of["checks"] > 0
+        asked = of["checks"] >= self._least_checks
         self._broken.add_all(first + sent[~asked], "an order is sent that not every rule was asked about")
         self._broken.add_all(first + sent[of["refused"] > 0], "an order is sent that a rule refused")
 
@@ -236,7 +236,7 @@ class Invariants:
         self._known = 0  # ts_known of the last market record
         self._bar_ts = np.full(self._n, np.iinfo(np.int64).min, np.int64)  # of each instrument's last bar
         self._broken = Broken()
-        self._orders = Orders(N_RULES if header.get("kernel_hash") == KERNEL_HASH else 0, self._broken)
+        self._orders = Orders(len(ALWAYS_SAID) if header.get("kernel_hash") == KERNEL_HASH else 1, self._broken)
         self._account = Account(self._config)
         if start is not None:
             state = start.array(STATE_PART, STATE)[0]

@@ -116,9 +116,7 @@ def _add_element(tree: Tree, element: dict[str, Any]) -> None:
     fields, reads = element["fields"], element["reads"]
     head = f"{element['element']}  record {element['record']}  sha256 {element['sha256'][:16]}"
     if element["element"] == "check":
-        told = f"{reads['reason']} {reads['verdict']}"
-        if reads["verdict"] != "NOT_APPLIED":
-            told += f"  value {fields['value']}, at most {fields['limit']}"
+        told = f"{reads['reason']} {reads['verdict']}  value {fields['value']}, at most {fields['limit']}"
         tree.add(f"{head}  {told}")
         return
     branch = tree.add(f"{head}  {time_text(fields['ts_known'])}")

@@ -30,6 +30,7 @@ from core.records import (
     Side,
     Verdict,
 )
+from core.rules import ALWAYS_SAID
 from runner.store.accounts import BOUNDS, GRID, LIMITS
 from runner.store.approvals import RULES
 from runner.store.contract import INT64_MAX, Row
@@ -37,7 +38,6 @@ from runner.store.contract import INT64_MAX, Row
 Record = tuple[int, ...]  # a RECORD as plain integers: the seven fields of its head, then a to e
 
 _BIT: Final = {int(Reason[rule.name]): 1 << k for k, rule in enumerate(RULES)}
-_APPLIES: Final = {int(Reason[rule.name]): rule.actions for rule in RULES}
 _ENDS: Final = (OrderState.FILLED, OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED)
 
 
@@ -173,7 +173,7 @@ class Standing:
             yield "signal", (at, Kind(said[2]).name, said[4], said[0], said[1])
         yield from self.valuations(seq)
         checks = {reason: check for reason, check in checks.items() if check[7] == order_id}
-        row = self.approval(seq, record, at, Judged.of(checks, action))
+        row = self.approval(seq, record, at, Judged.of(checks))
         yield "approval", tuple(row.values())
         self.known.add(order_id)
         self.submitted_ns.append(record[1])
@@ -327,23 +327,22 @@ class Judged:
     signal_high_ns: int = 0
 
     @classmethod
-    def of(cls, checks: dict[int, Record], action: int) -> "Judged":
-        """From CHECK records by reason."""
+    def of(cls, checks: dict[int, Record]) -> "Judged":
+        """From CHECK records by reason. A rule without one compared 0 with 0, or does not apply to the order."""
         bits = 0
-        for reason, check in checks.items():
-            expected = Verdict.PASS if action in _APPLIES.get(reason, ()) else Verdict.NOT_APPLIED
-            if reason in _BIT and check[6] == expected:
-                bits |= _BIT[reason]
+        for reason, bit in _BIT.items():
+            check = checks.get(reason)
+            if check[6] == Verdict.PASS if check is not None else reason not in ALWAYS_SAID:
+                bits |= bit
 
         def value(reason: Reason, default: int) -> int:
             check = checks.get(reason)
-            return default if check is None or check[6] == Verdict.NOT_APPLIED else check[8]
+            return default if check is None else check[8]
 
         def most(reason: Reason) -> int:
-            """The limit of a CHECK; (0, 0) says that there is none."""
+            """The limit of a CHECK; without one there is none."""
             check = checks.get(reason)
-            asked = check is not None and check[6] != Verdict.NOT_APPLIED and (check[8], check[9]) != (0, 0)
-            return check[9] if check is not None and asked else INT64_MAX
+            return INT64_MAX if check is None else check[9]
 
         turnover = checks.get(Reason.TURNOVER)
         return cls(

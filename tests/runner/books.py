@@ -105,12 +105,13 @@ def order(
     for reason, opens, reduces, _ in RULES:
         if reason in leave_out:
             continue
-        applies = opens if action == Action.OPEN else reduces
+        if not (opens if action == Action.OPEN else reduces):
+            continue
         value = {"FILTER_TICK": price, **values}.get(reason.name, 0)
         made.append(
             record(
                 Kind.CHECK, CHECK, ts, side=side, instrument=instrument, reason=reason, order_id=order_id, value=value,
-                flags=Verdict.PASS if applies else Verdict.NOT_APPLIED, qty=qty, price=limit,
+                flags=Verdict.PASS, qty=qty, price=limit,
             )
         )  # fmt: skip
     made.append(

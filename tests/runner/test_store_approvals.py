@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from core.records import Action, Reason, RiskState
+from core.rules import ALWAYS_SAID
 from core.settings import Group
 from runner.journal_schema import insert_batch
 from runner.store.approvals import APPROVAL
@@ -199,7 +200,7 @@ def test_a_group_has_its_cap_in_the_database(kind: str) -> None:
 
 
 def test_an_order_needs_every_rule_judged() -> None:
-    for left_out in (Reason.CASH, Reason.NOT_WHITELISTED, Reason.DUPLICATE):
+    for left_out in ALWAYS_SAID:
         refused(ready(), "too few rules", *order(1, BUY, 1_000, PRICE, leave_out=(left_out,)))
 
 
