@@ -18,7 +18,7 @@ import numpy as np
 
 from core import far
 from core.errors import BadInput
-from core.jit import inlined, kernel
+from core.jit import inlined, kernel, rare
 from core.layout import BOOK, BOOK_TICKS, FAR_LEVELS, PRICE_TICKS_MAX, zeros
 
 CELL: Final = BOOK_TICKS - 1  # price & CELL is the price's cell
@@ -48,7 +48,7 @@ def set_level(book: np.void, is_bid: bool, price: int, qty: int) -> None:
         _set_ask(book, price, qty)
 
 
-@kernel
+@rare
 def clear(book: np.void, is_bid: bool, price: int) -> None:
     """Remove the side's levels from its best to ``price`` inclusive; 0: all. Raises BadInput for a negative price."""
     if price < 0:
@@ -125,7 +125,7 @@ def _set_ask(book: np.void, price: int, qty: int) -> None:
             _lose_ask(book, price)
 
 
-@kernel
+@rare
 def _lose_bid(book: np.void, price: int) -> None:
     """The best bid, inside the window, is gone: the next one is below it."""
     if book["n_bids"] > 0:
@@ -139,7 +139,7 @@ def _lose_bid(book: np.void, price: int) -> None:
             _follow(book, book["bid"])
 
 
-@kernel
+@rare
 def _lose_ask(book: np.void, price: int) -> None:
     """The best ask, inside the window, is gone: the next one is above it."""
     if book["n_asks"] > 0:
@@ -217,7 +217,7 @@ def _remove_asks(book: np.void, price: int) -> None:
     book["ask"] = _next_ask(book, price)
 
 
-@kernel
+@rare
 def _set_far(book: np.void, is_bid: bool, price: int, qty: int) -> None:
     """A level outside the window."""
     if price < 1 or price > PRICE_TICKS_MAX:
@@ -273,7 +273,7 @@ def _floor_around(price: int) -> int:
     return min(max(price - HALF, 0), PRICE_TICKS_MAX - BOOK_TICKS)
 
 
-@kernel
+@rare
 def _follow(book: np.void, price: int) -> None:
     """Bring the touch into the middle of the window; ``price`` is where something has happened outside it."""
     bid, ask = book["bid"], book["ask"]

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from core import bracket, chase, exposure, pace, portfolio, rules, sending, units
-from core.jit import inlined, kernel
+from core.jit import inlined, kernel, rare
 from core.records import PPM, Action, OrderFlag, OrderState, Reason, Side
 from core.strategies.parameters import BY_EDGE
 from core.strategies.wants import FLAT, LONG, MARKET, POST, SHORT
@@ -162,7 +162,7 @@ def way(config: np.void, state: np.void, index: int, action: int, side: int) -> 
     return far, IMMEDIATE, deadline, CROSSED
 
 
-@kernel
+@rare
 def act(
     config: np.void,
     state: np.void,

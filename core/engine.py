@@ -19,10 +19,10 @@ from numba.core import types
 from core import inputs, risk, simulator, step
 from core.cast import as_bar, as_command, as_prediction
 from core.errors import BadInput, require
-from core.jit import compiled, kernel, readable, writable
+from core.jit import compiled, kernel, rare, readable, writable
 from core.layout import BOOK, CONFIG, OUTBOX, OUTBOX_SLOTS, STATE, VENUE, zeros
 from core.outbox import flush
-from core.prefetch import ROWS_AHEAD, prefetch
+from core.prefetch import ROWS_AHEAD, prefetch_row
 from core.records import BAR, FILL, INTENT, MARK, ORDER, PREDICTION, RECORD, Kind
 from core.strategies.compiled import HANDLE, Compiled
 
@@ -191,7 +191,7 @@ def _run(
         if len(out) - n_out < OUT_PER_INPUT * (1 + last - arrived):
             break
         bar = bars[row]
-        prefetch(bars[min(row + ROWS_AHEAD, n_bars - 1)])
+        prefetch_row(bars[min(row + ROWS_AHEAD, n_bars - 1)])
         step.check_bar(config_row, state_row, bar)
         simulator.on_bar(config_row, venue_row, box, bar)
         if box["count"] > 0:
@@ -262,7 +262,7 @@ def _on_core_record(
     return flush(box, out, 0)
 
 
-@kernel
+@rare
 def _report(
     config: np.void,
     state: np.void,
@@ -282,7 +282,7 @@ def _report(
     return n_out
 
 
-@kernel
+@rare
 def _deliver(config: np.void, venue: np.void, box: np.void, out: np.ndarray, intents: np.ndarray, n_out: int) -> int:
     """Move the core's records to ``out`` and its intents on to the venue."""
     first, n_out = n_out, flush(box, out, n_out)

@@ -15,7 +15,7 @@ import numpy as np
 from core import book as books
 from core import chance, fees, impact, latency, queue, rules, simulation, units
 from core.errors import BrokenInvariant
-from core.jit import kernel
+from core.jit import kernel, rare
 from core.layout import ORDERS_MAX, REQUEST_SLOTS, RESPONSE_SLOTS
 from core.records import ACTION_MASK, Action, Kind, MarketFlag, MarketStatus, OrderFlag, OrderState, Reason, Side
 from core.units import DOWN, UP, as_int
@@ -58,7 +58,7 @@ CANCEL_STALE: Final = int(Reason.CANCEL_STALE)
 STOP_LOSS: Final = int(Reason.STOP_LOSS)
 
 
-@kernel
+@rare
 def send(config: np.void, exchange: np.void, intent: np.void) -> None:
     """Put an INTENT on its way. Raises BrokenInvariant if risk did not approve exactly this one."""
     rules.verify(config, intent)
@@ -87,7 +87,7 @@ def send(config: np.void, exchange: np.void, intent: np.void) -> None:
     exchange["request_last_ns"] = arrival
 
 
-@kernel
+@rare
 def take_request(config: np.void, exchange: np.void, book: np.void, request: np.void) -> None:
     """The first request has arrived; ``book`` is its instrument's at the exchange. Frees its slot."""
     matching = exchange["matching"][request["instrument"]]
@@ -264,13 +264,13 @@ def on_level(config: np.void, exchange: np.void, book: np.void, level: np.void) 
         _stop(config, exchange, matching, book, index, level["ts_event"])
 
 
-@kernel
+@rare
 def on_whole(config: np.void, exchange: np.void, book: np.void, index: int, ts_event: int) -> None:
     """The book is whole again after something else than a LEVEL. Within a message its best price means nothing."""
     _stop(config, exchange, exchange["matching"][index], book, index, ts_event)
 
 
-@kernel
+@rare
 def on_status(config: np.void, exchange: np.void, book: np.void, status: np.void) -> None:
     """A STATUS: while it is not TRADING nothing matches; then the book as it is may have reached our orders."""
     index = as_int(status["instrument"])
@@ -295,7 +295,7 @@ def _reach(config: np.void, exchange: np.void, matching: np.void, book: np.void,
             k += 1
 
 
-@kernel
+@rare
 def on_trade(config: np.void, exchange: np.void, trade: np.void) -> None:
     """A TRADE: it fills the orders it went through, and shortens the queue of those at its price."""
     index = as_int(trade["instrument"])
@@ -317,7 +317,7 @@ def on_trade(config: np.void, exchange: np.void, trade: np.void) -> None:
             k += 1
 
 
-@kernel
+@rare
 def _fill_resting(
     config: np.void, exchange: np.void, matching: np.void, k: int, index: int, ts_event: int, lots: int
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from core import exposure, portfolio, risk, rules, sending, units
-from core.jit import kernel
+from core.jit import kernel, rare
 from core.records import PPM, Action, OrderState, Reason, RiskState, Side
 from core.units import UP
 
@@ -26,7 +26,7 @@ DELEVERAGE: Final = int(Reason.DELEVERAGE)
 _SHIFT: Final = 32  # of the forced exit's refusal in position["refused"]
 
 
-@kernel
+@rare
 def react(config: np.void, state: np.void, box: np.void) -> None:
     """What follows when a limit may be reached or a day begins.
 

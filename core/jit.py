@@ -59,20 +59,31 @@ def inlined(function: F) -> F:
     return _callee(function, forceinline=True)
 
 
+def rare(function: F) -> F:
+    """A kernel that never becomes part of its caller: what seldom runs would make what always runs slow to enter."""
+    return _callee(function, is_rare=True)
+
+
 _callees: Final[list[Any]] = []  # kernels that are being compiled because another one calls them
 
 
-def _callee(function: F, **flags: Any) -> F:
+_rare: Final[set[Any]] = set()
+
+
+def _callee(function: F, *, is_rare: bool = False, forceinline: bool = False) -> F:
     """``function`` for compiled callers and, apart from that, for Python.
 
     What compiled code calls has no wrapper for Python and no machine code of its own: it is only ever a part of the
     entry that calls it. Constants do not make a variant each, which halves the time to compile the core.
     """
-    from_python: Any = numba.njit(**flags, **_FLAGS)(function)
+    flags: dict[str, Any] = {**_FLAGS, "forceinline": forceinline}  # unset, it would be inherited from the caller
+    from_python: Any = numba.njit(**flags)(function)
     if not numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         njit: Any = numba.njit
-        part = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **flags, **_FLAGS)(function)
+        part = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **flags)(function)
         unliteral: Any = numba.types.unliteral
+        if is_rare:
+            _rare.add(part)
 
         def get_call_template(args: Any, kws: Any) -> Any:
             _callees.append(part)
@@ -100,6 +111,9 @@ def _link_entries_only() -> None:
 
     def finalize_entry(self: Any) -> None:
         if _callees and self.name == _callees[-1].py_func.__qualname__:
+            for made in self._final_module.functions:
+                if _callees[-1] in _rare and not made.is_declaration:
+                    made.add_function_attribute("noinline")
             self._finalized = True  # nothing may be added; its entry takes it as it is
             return
         self._linking_libraries = _all_below(self)

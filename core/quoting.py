@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from core import exposure, orders, rules, sending
-from core.jit import kernel
+from core.jit import kernel, rare
 from core.records import PPM, Action, OrderFlag, Reason, Side
 
 OPEN: Final = int(Action.OPEN)
@@ -22,7 +22,7 @@ QUOTE: Final = int(Reason.QUOTE)
 REQUOTE: Final = int(Reason.REQUOTE)
 
 
-@kernel
+@rare
 def apply(config: np.void, state: np.void, box: np.void, index: int) -> None:
     """Cancel and send what ``positions[index]["proposal"]`` asks for."""
     proposal = state["positions"][index]["proposal"]

@@ -14,7 +14,7 @@ import numpy as np
 
 from core import exposure, pace, units
 from core.errors import BrokenInvariant
-from core.jit import kernel
+from core.jit import kernel, rare
 from core.layout import ORDERS_MAX, RATE_SLOTS
 from core.outbox import emit
 from core.records import HOUR_NS, PPM, Action, Kind, MarketStatus, Reason, RiskState, Side, Verdict
@@ -106,7 +106,7 @@ HALT: Final = int(RiskState.HALT)
 TRADING: Final = int(MarketStatus.TRADING)
 
 
-@kernel
+@rare
 def refusal(
     config: np.void,
     state: np.void,
@@ -277,7 +277,7 @@ def _pace_rule(config: np.void, state: np.void, index: int, rule: int, confidenc
     return risk["total_stopped"], 0
 
 
-@kernel
+@rare
 def token(
     config: np.void, order_id: int, index: int, side: int, flags: int, price: int, qty: int, deadline_ns: int
 ) -> int:

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from core import orders, rules
-from core.jit import kernel
+from core.jit import kernel, rare
 from core.layout import RATE_SLOTS
 from core.outbox import emit
 from core.records import Action, DecisionFlag, Kind, OrderFlag, OrderState
@@ -18,7 +18,7 @@ MILLITICKS: Final = int(DecisionFlag.MILLITICKS)
 PENDING_CANCEL: Final = int(OrderState.PENDING_CANCEL)
 
 
-@kernel
+@rare
 def decision(
     config: np.void,
     state: np.void,
@@ -56,7 +56,7 @@ def submit(
     submit_until(config, state, box, index, action, side, lots, limit, flags, reason, deadline_ns)
 
 
-@kernel
+@rare
 def submit_until(
     config: np.void,
     state: np.void,
@@ -85,14 +85,14 @@ def submit_until(
     emit(box, now, now, INTENT, side, index, reason, action | flags, order_id, limit, lots, deadline, approval)
 
 
-@kernel
+@rare
 def cancel(config: np.void, state: np.void, box: np.void, index: int, k: int, reason: int) -> None:
     """Ask for the cancellation of the live order in slot ``k``; nothing may refuse that."""
     orders.report(state["orders"][index], k, PENDING_CANCEL)
     _instruct(config, state, box, index, k, CANCEL, 0, reason)
 
 
-@kernel
+@rare
 def stop(config: np.void, state: np.void, box: np.void, index: int, k: int, price: int, reason: int) -> None:
     """Have what is left of the live order in slot ``k`` execute at market from ``price`` ticks on; 0: now.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from core import chance, fees, impact, latency, rules, simulation, units
 from core.errors import BrokenInvariant
-from core.jit import inlined, kernel
+from core.jit import inlined, kernel, rare
 from core.layout import ORDERS_MAX
 from core.outbox import emit
 from core.records import ACTION_MASK, Action, Kind, OrderFlag, OrderState, Reason, Side
@@ -44,7 +44,7 @@ CANCEL_STALE: Final = int(Reason.CANCEL_STALE)
 STOP_LOSS: Final = int(Reason.STOP_LOSS)
 
 
-@kernel
+@rare
 def submit(config: np.void, venue: np.void, intent: np.void) -> None:
     """Take an INTENT on its way to the venue. Raises BrokenInvariant if risk did not approve exactly this one."""
     rules.verify(config, intent)
@@ -102,7 +102,7 @@ def on_bar(config: np.void, venue: np.void, box: np.void, bar: np.void) -> None:
         _settle_all(config, venue, working, box, bar, opened)
 
 
-@kernel
+@rare
 def _settle_all(config: np.void, venue: np.void, working: np.void, box: np.void, bar: np.void, opened: int) -> None:
     """Oldest first; those that ended make room."""
     left = 0

@@ -14,7 +14,7 @@ import numpy as np
 from core import book as books
 from core import bracket, chase, decide, forced, orders, pace, portfolio, quoting, risk, sending
 from core.errors import BadInput, BrokenInvariant
-from core.jit import inlined, kernel
+from core.jit import inlined, kernel, rare
 from core.records import (
     PPM,
     Action,
@@ -116,7 +116,7 @@ def on_bar(config: np.void, state: np.void, box: np.void, bar: np.void, handles:
         _manage(config, state, box, index, True)
 
 
-@kernel
+@rare
 def on_prediction(config: np.void, state: np.void, box: np.void, prediction: np.void, handles: Any) -> None:
     """A PREDICTION; yields exactly one DECISION, and an INTENT if it trades."""
     check_prediction(config, prediction)
@@ -151,7 +151,7 @@ def on_level(config: np.void, state: np.void, box: np.void, book: np.void, level
         on_touch(config, state, box, book, as_int(level["instrument"]), level["ts_known"])
 
 
-@kernel
+@rare
 def on_clear(config: np.void, state: np.void, box: np.void, book: np.void, clear: np.void) -> None:
     """A CLEAR of ``book``."""
     books.clear(book, clear["side"] == BUY, clear["price"])
@@ -187,7 +187,7 @@ def on_touch(config: np.void, state: np.void, box: np.void, book: np.void, index
     _judge(config, state, box)
 
 
-@kernel
+@rare
 def on_timer(config: np.void, state: np.void, box: np.void, ts_known: int, handles: Any) -> None:
     """A TIMER: time to decide, for every instrument with a book."""
     _advance(config, state, box, ts_known)
@@ -212,7 +212,7 @@ def on_timer(config: np.void, state: np.void, box: np.void, ts_known: int, handl
             _manage(config, state, box, index, True)
 
 
-@kernel
+@rare
 def on_order(config: np.void, state: np.void, box: np.void, report: np.void) -> None:
     """An ORDER record: the venue (or recovery) reports what became of a request."""
     index = as_int(report["instrument"])
@@ -236,7 +236,7 @@ def on_order(config: np.void, state: np.void, box: np.void, report: np.void) -> 
         _on_managed(config, state, box, index, report, after)
 
 
-@kernel
+@rare
 def on_fill(config: np.void, state: np.void, box: np.void, fill: np.void) -> None:
     """A FILL: a fact. It is booked whatever it is, and once; beyond its order or below zero it halts trading."""
     index = as_int(fill["instrument"])
@@ -270,7 +270,7 @@ def on_fill(config: np.void, state: np.void, box: np.void, fill: np.void) -> Non
         _manage(config, state, box, index, False)
 
 
-@kernel
+@rare
 def on_status(config: np.void, state: np.void, box: np.void, status: np.void) -> None:
     """A STATUS: what the venue lets the instrument do from now on, or until ``until_ns``."""
     position = state["positions"][_index(config, status)]
@@ -281,7 +281,7 @@ def on_status(config: np.void, state: np.void, box: np.void, status: np.void) ->
     _judge(config, state, box)  # an exit that a halted market refused may be due
 
 
-@kernel
+@rare
 def on_funding(config: np.void, state: np.void, box: np.void, funding: np.void) -> None:
     """A FUNDING: positions pay or receive it; it is part of what they earn."""
     _index(config, funding)
@@ -290,7 +290,7 @@ def on_funding(config: np.void, state: np.void, box: np.void, funding: np.void) 
     _judge(config, state, box)
 
 
-@kernel
+@rare
 def on_transfer(config: np.void, state: np.void, box: np.void, transfer: np.void) -> None:
     """A TRANSFER: cash or base units from outside. It is no profit, and no loss; an adjustment is both.
 
@@ -318,7 +318,7 @@ def _index(config: np.void, record: np.void) -> int:
     return as_int(record["instrument"])
 
 
-@kernel
+@rare
 def on_command(config: np.void, state: np.void, box: np.void, command: np.void) -> None:
     """A COMMAND of the operator."""
     _advance(config, state, box, command["ts_known"])
@@ -343,7 +343,7 @@ def _judge(config: np.void, state: np.void, box: np.void) -> None:
         forced.react(config, state, box)
 
 
-@kernel
+@rare
 def _manage(config: np.void, state: np.void, box: np.void, index: int, is_update: bool) -> None:
     """Look after a chase (at an update: when it may move) and after the order that waits to leave."""
     position = state["positions"][index]
@@ -357,7 +357,7 @@ def _manage(config: np.void, state: np.void, box: np.void, index: int, is_update
         position["managed"] = 0
 
 
-@kernel
+@rare
 def _on_managed(config: np.void, state: np.void, box: np.void, index: int, report: np.void, after: int) -> None:
     """What a report of an order means for the chase and the waiting exit; a rejected exit is tried again later."""
     orders_of = state["orders"][index]
@@ -370,7 +370,7 @@ def _on_managed(config: np.void, state: np.void, box: np.void, index: int, repor
         _manage(config, state, box, index, False)
 
 
-@kernel
+@rare
 def _cancel_overdue(config: np.void, state: np.void, box: np.void, index: int) -> None:
     """A venue that lets an order outlive its deadline is asked to cancel it."""
     orders_of = state["orders"][index]

@@ -18,9 +18,10 @@ from core import book as books
 from core import engine, exchange, inputs, step
 from core.cast import as_fill, as_intent, as_level, as_order, as_status, as_trade
 from core.errors import BadInput, require
-from core.jit import compiled, kernel, readable, writable
+from core.jit import compiled, kernel, rare, readable, writable
 from core.layout import BOOK, CONFIG, CURSOR, EXCHANGE, OUTBOX, REQUEST_SLOTS, RESPONSE_SLOTS, STATE, zeros
 from core.outbox import flush
+from core.prefetch import ROWS_AHEAD, prefetch_row
 from core.records import RECORD, Kind, MarketFlag
 from core.strategies.compiled import HANDLE, Compiled
 from core.units import as_int
@@ -172,6 +173,7 @@ def _run(
                 break
             while data_here == now:
                 record = tape[here]
+                prefetch_row(tape[min(here + ROWS_AHEAD, n - 1)])
                 inputs.market_input(config_row, state_row, books_here[record["instrument"]], record, box, handle)
                 here += 1
                 data_here = tape[here]["ts_known"] if here < n else NEVER
@@ -185,6 +187,8 @@ def _run(
         elif data_there == now:
             while data_there == now:
                 record = tape[order[there] if permuted else there]
+                ahead = min(there + ROWS_AHEAD, n - 1)
+                prefetch_row(tape[order[ahead] if permuted else ahead])
                 _remote(config_row, venue_row, books_there[record["instrument"]], record)
                 there += 1
                 data_there = tape[order[there] if permuted else there]["ts_event"] if there < n else NEVER
@@ -213,7 +217,7 @@ def _remote(config: np.void, venue: np.void, book: np.void, record: np.void) -> 
         exchange.on_status(config, venue, book, as_status(record))
 
 
-@kernel
+@rare
 def _hear(config: np.void, state: np.void, venue: np.void, box: np.void, out: np.ndarray, n_out: int) -> int:
     """The first report has arrived: record it, give it to the core, and send what that leads to."""
     response = venue["responses"][venue["response_head"] & (RESPONSE_SLOTS - 1)]
@@ -226,7 +230,7 @@ def _hear(config: np.void, state: np.void, venue: np.void, box: np.void, out: np
     return _deliver(config, venue, box, out, n_out + 1)
 
 
-@kernel
+@rare
 def _deliver(config: np.void, venue: np.void, box: np.void, out: np.ndarray, n_out: int) -> int:
     """Move the core's records to ``out`` and put its intents on their way."""
     for k in range(box["count"]):
