@@ -96,12 +96,12 @@ def _set_bid(book: np.void, price: int, qty: int) -> None:
             if ask > 0 and price >= ask:
                 _remove_asks(book, price)
             book["bid"] = price
-        if book["levels"][price & CELL] == 0:
-            book["n_bids"] += 1
+        book["n_bids"] += int(book["levels"][price & CELL] == 0)
         book["levels"][price & CELL] = qty
-    elif book["levels"][price & CELL] > 0:
-        book["levels"][price & CELL] = 0
-        book["n_bids"] -= 1
+    else:
+        gone = max(0, book["levels"][price & CELL])  # an ask in that cell stays
+        book["levels"][price & CELL] -= gone
+        book["n_bids"] -= int(gone > 0)
         if price == book["bid"]:
             _lose_bid(book, price)
 
@@ -115,12 +115,12 @@ def _set_ask(book: np.void, price: int, qty: int) -> None:
             if price <= book["bid"]:
                 _remove_bids(book, price)
             book["ask"] = price
-        if book["levels"][price & CELL] == 0:
-            book["n_asks"] += 1
+        book["n_asks"] += int(book["levels"][price & CELL] == 0)
         book["levels"][price & CELL] = -qty
-    elif book["levels"][price & CELL] < 0:
-        book["levels"][price & CELL] = 0
-        book["n_asks"] -= 1
+    else:
+        gone = min(0, book["levels"][price & CELL])  # a bid in that cell stays
+        book["levels"][price & CELL] -= gone
+        book["n_asks"] -= int(gone < 0)
         if price == book["ask"]:
             _lose_ask(book, price)
 
@@ -185,7 +185,7 @@ def _next_ask(book: np.void, price: int) -> int:
     return outside
 
 
-@kernel
+@rare
 def _remove_bids(book: np.void, price: int) -> None:
     """Remove the bids at ``price`` and above it."""
     best, floor = book["bid"], book["floor"]
@@ -201,7 +201,7 @@ def _remove_bids(book: np.void, price: int) -> None:
     book["bid"] = _next_bid(book, price)
 
 
-@kernel
+@rare
 def _remove_asks(book: np.void, price: int) -> None:
     """Remove the asks at ``price`` and below it."""
     best, floor = book["ask"], book["floor"]

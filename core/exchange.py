@@ -15,7 +15,7 @@ import numpy as np
 from core import book as books
 from core import chance, fees, impact, latency, queue, rules, simulation, units
 from core.errors import BrokenInvariant
-from core.jit import kernel, rare
+from core.jit import inlined, kernel, rare
 from core.layout import ORDERS_MAX, REQUEST_SLOTS, RESPONSE_SLOTS
 from core.records import ACTION_MASK, Action, Kind, MarketFlag, MarketStatus, OrderFlag, OrderState, Reason, Side
 from core.units import DOWN, UP, as_int
@@ -120,7 +120,7 @@ def _cancel(config: np.void, exchange: np.void, matching: np.void, book: np.void
     _report(config, exchange, request, NONE_STATE, LATE_CANCEL, 0, 0)
 
 
-@kernel
+@rare
 def _stop(config: np.void, exchange: np.void, matching: np.void, book: np.void, index: int, ts_event: int) -> None:
     """Execute at market what is left of every order whose stop the other side's best has reached, oldest first.
 
@@ -242,7 +242,7 @@ def _paid(models: np.void, request: np.void, price: int, shift_ppm: int, partici
     return moved + worse if is_buy else max(1, moved - worse)
 
 
-@kernel
+@inlined
 def on_level(config: np.void, exchange: np.void, book: np.void, level: np.void) -> None:
     """A LEVEL of the exchange's ``book``: what is shown shrinks queues, and a better best may reach our orders."""
     is_bid, price, qty = level["side"] == BUY, level["price"], level["qty"]
@@ -280,7 +280,7 @@ def on_status(config: np.void, exchange: np.void, book: np.void, status: np.void
     _reach(config, exchange, matching, book, index, status["ts_event"])
 
 
-@kernel
+@rare
 def _reach(config: np.void, exchange: np.void, matching: np.void, book: np.void, index: int, ts_event: int) -> None:
     """The other side's best has come to, or past, the price of some of our orders."""
     if matching["status"] > TRADING:

@@ -20,7 +20,7 @@ from core.cast import (
     as_transfer,
 )
 from core.errors import BadInput
-from core.jit import kernel
+from core.jit import inlined, kernel
 from core.records import Kind
 
 IS_BAR: Final = int(Kind.BAR)
@@ -86,7 +86,7 @@ def core_input(config: np.void, state: np.void, record: np.void, box: np.void, h
         raise BadInput("the core takes inputs only: a record of kind below 32 that its version knows")
 
 
-@kernel
+@inlined
 def market_input(config: np.void, state: np.void, book: np.void, record: np.void, box: np.void, handles: Any) -> None:
     """Feed a row of a tape of books, dtype RECORD, to the core: of ``book``, or of any other kind it takes."""
     kind = record["kind"]

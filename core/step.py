@@ -143,7 +143,7 @@ def on_prediction(config: np.void, state: np.void, box: np.void, prediction: np.
     decide.act(config, state, box, index, action, side, reason, bar_ts, confidence, sigma_ppm)
 
 
-@kernel
+@inlined
 def on_level(config: np.void, state: np.void, box: np.void, book: np.void, level: np.void) -> None:
     """A LEVEL of ``book``, the instrument's as far as we know it."""
     books.set_level(book, level["side"] == BUY, level["price"], level["qty"])

@@ -18,7 +18,7 @@ from core import book as books
 from core import engine, exchange, inputs, step
 from core.cast import as_fill, as_intent, as_level, as_order, as_status, as_trade
 from core.errors import BadInput, require
-from core.jit import compiled, kernel, rare, readable, writable
+from core.jit import compiled, inlined, rare, readable, writable
 from core.layout import BOOK, CONFIG, CURSOR, EXCHANGE, OUTBOX, REQUEST_SLOTS, RESPONSE_SLOTS, STATE, zeros
 from core.outbox import flush
 from core.prefetch import ROWS_AHEAD, prefetch_row
@@ -173,7 +173,6 @@ def _run(
                 break
             while data_here == now:
                 record = tape[here]
-                prefetch_row(tape[min(here + ROWS_AHEAD, n - 1)])
                 inputs.market_input(config_row, state_row, books_here[record["instrument"]], record, box, handle)
                 here += 1
                 data_here = tape[here]["ts_known"] if here < n else NEVER
@@ -199,7 +198,7 @@ def _run(
     return n_out
 
 
-@kernel
+@inlined
 def _remote(config: np.void, venue: np.void, book: np.void, record: np.void) -> None:
     """The exchange sees a row."""
     kind = record["kind"]
