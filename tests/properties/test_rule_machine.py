@@ -123,10 +123,10 @@ LOOSER = {
     "the theme cap": (7, "groups.0.cap_ppm", 700_000),
     "the cluster cap": (7, "groups.1.cap_ppm", 700_000),
     "turnover of a minute": (9, "turnover_minute_ppm", 0),
-    "turnover of an hour": (9, "turnover_hour_ppm", 0),
+    "turnover of an hour": (4, "turnover_hour_ppm", 0),
     "the day's fees": (7, "fee_budget_day_ppm", 0),
     "signals per rolling hour": (9, "max_signals_per_hour", 0),
-    "the weekly stop": (7, "weekly_stop_ppm", 0),
+    "the weekly stop": (9, "weekly_stop_ppm", 0),
     "margin": (8, "deleverage_ppm", 900_000),
 }
 

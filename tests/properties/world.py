@@ -65,12 +65,11 @@ _GROUPS = (
 )
 _PACE = {
     "turnover_minute_ppm": 250_000,
-    "turnover_hour_ppm": 400_000,
     "max_signals_per_hour": 2,
     "max_orders_per_hour": 0,
 }
 _COSTS = {"fee_guard_ppm": 1_000, "fee_budget_day_ppm": 300}
-_STOPS = {"daily_stop_ppm": 8_000, "weekly_stop_ppm": 12_000}
+_STOPS = {"daily_stop_ppm": 5_000, "weekly_stop_ppm": 6_000}
 _LEVERED = {
     "leverage_ppm": 3_000_000,
     "deleverage_ppm": 600_000,
@@ -89,17 +88,18 @@ WORLDS = (
         (BTC,),
         "margin",
         leverage_ppm=3_000_000,
+        turnover_hour_ppm=600_000,
         asset_cap_ppm=2_000_000,
         total_cap_ppm=2_500_000,
         max_orders_per_hour=0,
     ),
     _world(
-        (BTC, ETH, THIRD), "margin", circuit_failures=2, circuit_open_ns=STEP_NS, max_orders_per_hour=40, **_NO_TIERS
+        (BTC, ETH, THIRD), "margin", circuit_failures=1, circuit_open_ns=STEP_NS, max_orders_per_hour=40, **_NO_TIERS
     ),
     _world((*CENTS,), "margin", total_cap_ppm=400_000, order_ttl_ns=1_000_000_000, max_orders_per_hour=0),
-    _world((BTC, ETH, THIRD), "spot", groups=_GROUPS, max_orders_per_hour=0, **_COSTS, **_STOPS, **_NO_TIERS),
+    _world((BTC, ETH, THIRD), "spot", groups=_GROUPS, max_orders_per_hour=0, **_COSTS, **_NO_TIERS),
     _world((BTC, ETH), "margin", fixed_lots=2_500_000, max_orders_per_hour=0, **_LEVERED, **_NO_TIERS),
-    _world((BTC, ETH), "spot", **_PACE, **_NO_TIERS),
+    _world((BTC, ETH), "spot", **_PACE, **_STOPS, **_NO_TIERS),
 )
 
 # What can happen: how often in a soak, and the values of each argument.
