@@ -88,7 +88,7 @@ WORLDS = (
         (BTC,),
         "margin",
         leverage_ppm=3_000_000,
-        turnover_hour_ppm=600_000,
+        turnover_hour_ppm=250_000,
         asset_cap_ppm=2_000_000,
         total_cap_ppm=2_500_000,
         max_orders_per_hour=0,
