@@ -16,6 +16,7 @@ import numpy as np
 from core.records import DECISION, Kind
 from runner.compare import Difference, Fault, kind_name, record_difference
 
+LOOK_BACK: Final = 512  # records before the fault that a repair may touch and is tried on
 LOOK_AHEAD: Final = 512  # records after the fault that a repair is tried on
 _MOVED_MAX: Final = 8  # places a record may have been moved
 FIRST_OUTPUT: Final = int(Kind.DECISION)

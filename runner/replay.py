@@ -20,11 +20,12 @@ from core.records import BAR, RECORD, RECORD_VERSION, Kind
 from models.stream import Stream
 from runner import snapshot as snapshots
 from runner.compare import Difference, Fault, first_difference
-from runner.diagnosis import LOOK_AHEAD, Parting, classify
+from runner.diagnosis import LOOK_AHEAD, LOOK_BACK, Parting, classify
 from runner.plan import KERNEL_HASH, header_core, session_record
 from runner.snapshot import Snapshot, state_hash
 
 _BOOK_KINDS: Final = (Kind.LEVEL, Kind.TRADE, Kind.CLEAR)
+_Core = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # state, books, place, outputs due
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Replay:
         self.books = engine.NO_BOOKS
         if start and snapshots.BOOKS in start.parts:
             self.books = start.array(snapshots.BOOKS, BOOK, None)
+        self._past: list[tuple[_Core, list[np.ndarray]]] = []  # at most two places, each with what came after it
 
     def feed(self, records: np.ndarray, following: Iterable[np.ndarray] = ()) -> Difference | None:
         """Take the next ``records``, dtype RECORD; the first difference, None if there is none.
@@ -63,13 +65,13 @@ class Replay:
                 return found
             skip = 1
         self._meet_books(records)
-        before = self._copy()
+        self._remember(records[skip:])
         row, error = self._advance(records[skip:])
         at = self.records + skip + row
         if row == len(records) - skip:
             self.records += len(records)
             return None
-        return self._parted(before, records[skip:], row, at, error, following)
+        return self._parted(len(records) - skip, row, at, error, following)
 
     def _meet_books(self, records: np.ndarray) -> None:
         """Books are kept from the first record on that is about one."""
@@ -86,41 +88,47 @@ class Replay:
         except (BadInput, BrokenInvariant) as error:
             return int(self._place[0]["row"]), str(error)
 
-    def _copy(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _remember(self, records: np.ndarray) -> None:
+        """Keep the core as it was ``LOOK_BACK`` records ago or earlier, and every record since, ``records`` included.
+
+        So the kind of a fault does not depend on where the journal is cut into batches.
+        """
+        if not self._past or sum(map(len, self._past[-1][1])) >= LOOK_BACK:
+            self._past = [*self._past[-1:], (self._copy(), [])]
+        self._past[-1][1].append(records)
+
+    def _copy(self) -> _Core:
         due = self._due[: int(self._place[0]["count"])].copy()
         return self.state.copy(), self.books.copy(), self._place.copy(), due
 
-    def _restore(self, saved: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]) -> None:
+    def _restore(self, saved: _Core) -> None:
         state, books, self._place, due = (item.copy() for item in saved)
         self.state, self.books = state, books
         self._due[: len(due)] = due
 
-    def _parted(
-        self,
-        before: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-        records: np.ndarray,
-        row: int,
-        at: int,
-        error: str,
-        following: Iterable[np.ndarray],
-    ) -> Difference:
-        """What is wrong at ``row`` of ``records``, record number ``at`` of the run."""
+    def _parted(self, size: int, row: int, at: int, error: str, following: Iterable[np.ndarray]) -> Difference:
+        """What is wrong at ``row`` of the last ``size`` records, record number ``at`` of the run."""
         place = self._place[0]
         due = self._due[int(place["head"]) : int(place["count"])].copy()
-        ahead = [records[: row + LOOK_AHEAD]]
+        ahead = [batch for _, batches in self._past for batch in batches]
+        row += sum(map(len, ahead)) - size
         for batch in following:
             if sum(map(len, ahead)) >= row + LOOK_AHEAD:
                 break
             ahead.append(batch[:LOOK_AHEAD])
-        stream = np.concatenate(ahead)
+        stream = np.concatenate(ahead)[: row + LOOK_AHEAD]
         self.records = at
-        parted = (self.state.copy(), self.books.copy(), self._place.copy(), self._due[: int(place["count"])].copy())
+        parted, first = self._copy(), max(0, row - LOOK_BACK)
+        self._restore(self._past[0][0])
+        self._meet_books(stream)
+        self._advance(stream[:first])
+        before = self._copy()
 
         def reach(changed: np.ndarray) -> int:
             self._restore(before)
             return self._advance(changed)[0]
 
-        found = classify(Parting(stream, row, at, due, error), reach)
+        found = classify(Parting(stream[first:], row - first, at, due, error), reach)
         self._restore(parted)
         return found
 

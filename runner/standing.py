@@ -32,8 +32,8 @@ from core.records import (
 )
 from core.rules import ALWAYS_SAID
 from runner.store.accounts import BOUNDS, GRID, LIMITS
-from runner.store.approvals import RULES
 from runner.store.contract import INT64_MAX, Row
+from runner.store.rules import RULES
 
 Record = tuple[int, ...]  # a RECORD as plain integers: the seven fields of its head, then a to e
 

@@ -1,31 +1,24 @@
-"""What an order was approved against, and the rules it had to pass, as constraints (requirements RISK-06, 08, 09, 10).
+"""What an order was approved against, and what is reserved for it, as constraints (requirements RISK-06, 08, 09, 10).
 
 One row of ``approval`` per INTENT that opens or reduces. It states the account as it stood; the database recomputes
 that from its own rows (entries, lots, pending orders, risk states) and refuses a row that states anything else. Then
-each rule is judged on the row. So an order whose check in the core was skipped, or was wrong, does not get its row, and
-an intent without its row is never sent: both are one commit.
-
-``RULES`` mirrors ``core.rules.RULES`` name by name, in its order; a test holds the two tables equal, and a differential
-test their verdicts. Adding a rule is one line here (and a column with its source, if it is judged by something new).
+each rule of ``runner.store.rules`` is judged on the row. So an order whose check in the core was skipped, or was wrong,
+does not get its row, and an intent without its row is never sent: both are one commit.
 
 What the database cannot know it takes from the journaled CHECK records: the age and confidence of the signal, whether
 it was used before, when the position was last left, the prices that the order was valued at, whether the market trades,
 what a circuit's probe waits for, what the book shows, and what is left of turnover, signals and the day's fees.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
-from core.layout import ORDERS_MAX
-from core.records import HOUR_NS, Action, RiskState, Side
+from core.records import RiskState
 from runner.store.accounts import INSTRUMENT, JOURNALED, MARKET_PARENT, MINE, SEQ, follows, table
 from runner.store.contract import (
     INT64_MAX,
     PPM,
-    AtMost,
     Condition,
     Law,
-    Product,
     Quotient,
     Unless,
     any_integer,
@@ -35,164 +28,21 @@ from runner.store.contract import (
     parent,
     positive,
 )
-
-OPEN: Final = int(Action.OPEN)
-REDUCE: Final = int(Action.REDUCE)
-BUY: Final = int(Side.BUY)
-SELL: Final = int(Side.SELL)
-BOTH: Final = (OPEN, REDUCE)
-ENTRIES: Final = (OPEN,)
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """``name``: of a Reason; ``actions``: what it may refuse; ``holds``: what must hold of the row NEW.
-
-    ``a`` is the account's row, ``m`` the market's.
-    """
-
-    name: str
-    actions: tuple[int, ...]
-    holds: tuple[Condition, ...]
-
-
-def rule(name: str, actions: tuple[int, ...], *holds: Condition) -> Rule:
-    """A rule that holds if all of ``holds`` do."""
-    return Rule(name, actions, holds)
-
-
-_SPOT_BUY: Final = f"a.is_margin = 1 OR NEW.side = {SELL}"
-_SPOT_SELL: Final = f"a.is_margin = 1 OR NEW.side = {BUY}"
-_EQUITY: Final = positive("NEW.equity")
-
-
-def _share(amount: str, rate_ppm: str) -> str:
-    """``rate_ppm`` of ``amount`` >= 0, rounded down, without a product beyond 64 bits."""
-    return f"({amount}) / {PPM} * {rate_ppm} + ({amount}) % {PPM} * {rate_ppm} / {PPM}"
-
-
-def _worst(held: str, buying: str, selling: str) -> str:
-    """The larger of the long and the short side of one instrument."""
-    return f"CASE WHEN {held} + {buying} >= {selling} - {held} THEN {held} + {buying} ELSE {selling} - {held} END"
-
-
-def _pending(column: str, side: int | str, instrument: str = "NEW.instrument") -> str:
-    return latest(column, "reservation@reservation_side", f"{MINE} AND instrument = {instrument} AND side = {side}", 0)
-
-
-def _value(instrument: str = "NEW.instrument") -> str:
-    return latest("value", "valuation@valuation_instrument", f"{MINE} AND instrument = {instrument}", 0)
-
-
-def _exposure_of(instruments: str) -> str:
-    """The worst exposure of the markets i for which ``instruments`` holds, together."""
-    return (
-        f"COALESCE((SELECT SUM({_worst('o.held', 'o.buying', 'o.selling')}) FROM (SELECT {_value('i.instrument')} AS "
-        f"held, {_pending('side_value', BUY, 'i.instrument')} AS buying, "
-        f"{_pending('side_value', SELL, 'i.instrument')} AS selling FROM market i WHERE i.{MINE} AND {instruments}) "
-        "AS o), 0)"
-    )
-
-
-def _is_member(instrument: str) -> str:
-    """Whether ``instrument`` belongs to the group of the row g, as of the decision."""
-    where = f"{MINE} AND group_id = g.group_id AND instrument = {instrument} AND from_ns <= NEW.decision_ns"
-    return latest("is_member", "member@member_group", where, 0) + " = 1"
-
-
-def _within_groups(kind: str) -> str:
-    """No group of that kind with the order's instrument has more than its cap, this order included."""
-    others = _exposure_of(f"i.instrument <> NEW.instrument AND {_is_member('i.instrument')}")
-    return (
-        f"NOT EXISTS (SELECT 1 FROM member g WHERE g.{MINE} AND g.kind = '{kind}' AND g.instrument = NEW.instrument "
-        f"AND {_is_member('NEW.instrument')} "
-        f"AND {others} + NEW.exposure_total - NEW.others > {_share(_EQUITY, 'g.cap_ppm')})"
-    )
-
-
-RULES: Final = (
-    rule("NOT_WHITELISTED", ENTRIES, "m.allowed = 1"),
-    rule("STALE", BOTH, "NEW.decision_ns - NEW.event_ns <= a.prediction_ttl_ns"),
-    rule("LOW_CONFIDENCE", ENTRIES, "NEW.confidence_ppm >= a.min_confidence_ppm"),
-    rule("KILL_SWITCH", ENTRIES, f"NEW.risk_state < {int(RiskState.HALT)}"),
-    rule(
-        "CIRCUIT_OPEN",
-        ENTRIES,
-        "NEW.circuit_until_ns <= NEW.decision_ns",
-        "NEW.probe_ns <= NEW.decision_ns",
-    ),
-    rule(
-        "PRICE_BAND",
-        ENTRIES,
-        Unless(
-            "NEW.band_reference = 0",
-            AtMost(
-                Product("ABS(NEW.band_price - NEW.band_reference)", str(PPM)),
-                Product("NEW.band_reference", "a.price_band_ppm"),
-            ),
-        ),
-    ),
-    rule("MARKET_HALTED", BOTH, "NEW.halted = 0"),
-    rule("FILTER_TICK", BOTH, "NEW.valued_price BETWEEN 1 AND m.price_max"),
-    rule("FILTER_LOT", BOTH, "NEW.qty >= 1 AND NEW.qty >= m.min_lots AND NEW.qty <= m.lots_max"),
-    rule(
-        "FILTER_NOTIONAL",
-        BOTH,
-        AtMost(Product("m.value_den", "1"), Product("NEW.tick_value", "NEW.qty")),
-        AtMost(Product("m.min_notional", "m.value_den"), Product("NEW.tick_value", "NEW.qty")),
-    ),
-    rule("ORDERS_MAX", BOTH, f"NEW.live < {ORDERS_MAX}"),
-    rule(
-        "EXPOSURE_ASSET",
-        ENTRIES,
-        AtMost(Product(positive("NEW.exposure_asset"), str(PPM)), Product(_EQUITY, "a.asset_cap_ppm")),
-    ),
-    rule("EXPOSURE_THEME", ENTRIES, _within_groups("theme")),
-    rule("EXPOSURE_CLUSTER", ENTRIES, _within_groups("cluster")),
-    rule(
-        "EXPOSURE_TOTAL",
-        ENTRIES,
-        AtMost(Product(positive("NEW.exposure_total"), str(PPM)), Product(_EQUITY, "a.total_cap_ppm")),
-    ),
-    rule(
-        "MARGIN",
-        ENTRIES,
-        Unless(
-            "a.is_margin = 0",
-            AtMost(
-                Product(positive("NEW.exposure_total"), str(PPM * PPM)),
-                Product(_EQUITY, "(a.leverage_ppm * a.deleverage_ppm)"),
-            ),
-        ),
-    ),
-    rule("CASH", ENTRIES, f"{_SPOT_BUY} OR NEW.worst_value + NEW.expected_fee <= NEW.cash - NEW.cash_reserved"),
-    rule("LONG_ONLY", BOTH, f"{_SPOT_SELL} OR NEW.qty <= NEW.lots_held - NEW.lots_pending"),
-    rule(
-        "REDUCE_ONLY",
-        (REDUCE,),
-        f"a.is_margin = 0 OR NEW.qty <= CASE NEW.side WHEN {SELL} THEN NEW.lots_held ELSE -NEW.lots_held END "
-        "- NEW.lots_pending",
-    ),
-    rule(
-        "FEE_GUARD",
-        ENTRIES,
-        f"a.fee_guard_ppm = 0 OR NEW.dearest_fee <= {_share('NEW.notional', 'a.fee_guard_ppm')}",
-        "NEW.dearest_fee <= NEW.fees_left",
-    ),
-    rule("DEPTH", ENTRIES, "m.capacity_lots = 0 OR NEW.qty <= m.capacity_lots", "NEW.qty <= NEW.depth_lots"),
-    rule("TURNOVER", ENTRIES, "NEW.turnover_left >= 0"),
-    rule("COOLDOWN", ENTRIES, "NEW.exit_ns = 0 OR NEW.exit_ns + a.cooldown_ns <= NEW.decision_ns"),
-    rule("RATE_LIMIT", ENTRIES, f"NEW.rate_ns = 0 OR NEW.rate_ns + {HOUR_NS} <= NEW.decision_ns"),
-    rule("SIGNAL_RATE", ENTRIES, "NEW.signal_ns <= NEW.decision_ns"),
-    rule("SIGNAL_RATE_HIGH", ENTRIES, "NEW.signal_high_ns <= NEW.decision_ns"),
-    rule("DAILY_STOP", ENTRIES, "NEW.day_stopped = 0"),
-    rule("WEEKLY_STOP", ENTRIES, "NEW.week_stopped = 0"),
-    rule("TOTAL_LOSS", ENTRIES, "NEW.total_stopped = 0"),
-    rule("DUPLICATE", BOTH, "NEW.repeated = 0"),
+from runner.store.rules import (
+    ALL_RULES,
+    BOTH,
+    BUY,
+    OPEN,
+    REDUCE,
+    RULES,
+    SELL,
+    SPOT_BUY,
+    exposure_of,
+    held_value,
+    pending,
 )
-ALL_RULES: Final = (1 << len(RULES)) - 1
 
-# From here on: what the row states about the account, and where the database finds it itself.
+# What the row states about the account, and where the database finds it itself.
 
 _HERE: Final = f"{MINE} AND instrument = NEW.instrument"
 
@@ -207,13 +57,13 @@ SOURCES: Final = {
     "earliest_ns": "NEW.decision_ns + a.order_latency_ns",
     "cash": _balance("a.quote"),
     "cash_reserved": latest("account_cost", "reservation", MINE, 0),
-    "equity": f"NEW.cash + COALESCE((SELECT SUM({_value('i.instrument')}) FROM market i WHERE i.{MINE}), 0)",
+    "equity": f"NEW.cash + COALESCE((SELECT SUM({held_value('i.instrument')}) FROM market i WHERE i.{MINE}), 0)",
     "lots_held": f"({_balance('m.base')}) / m.lot_units",
-    "lots_pending": _pending("side_lots", "NEW.side"),
-    "held_value": _value(),
-    "pending_buy": _pending("side_value", BUY),
-    "pending_sell": _pending("side_value", SELL),
-    "others": _exposure_of("i.instrument <> NEW.instrument"),
+    "lots_pending": pending("side_lots", "NEW.side"),
+    "held_value": held_value(),
+    "pending_buy": pending("side_value", BUY),
+    "pending_sell": pending("side_value", SELL),
+    "others": exposure_of("i.instrument <> NEW.instrument"),
     "live": _LIVE,
     "rate_ns": "CASE WHEN a.max_orders_per_hour = 0 THEN 0 ELSE COALESCE((SELECT decision_ns FROM approval "
     f"WHERE {MINE} AND n = NEW.n - a.max_orders_per_hour), 0) END",
@@ -279,7 +129,7 @@ def _judgements() -> tuple[tuple[str, Condition], ...]:
         for holds in item.holds:
             made.append((item.name, _or(elsewhere, holds)))
     # Implied by the caps, and said once more: a spot account never owes anything.
-    made.append(("NO_LEVERAGE", f"{_SPOT_BUY} OR NEW.action = {REDUCE} OR NEW.notional <= NEW.equity"))
+    made.append(("NO_LEVERAGE", f"{SPOT_BUY} OR NEW.action = {REDUCE} OR NEW.notional <= NEW.equity"))
     return tuple(made)
 
 
@@ -416,8 +266,8 @@ RESERVATION: Final = table(
                 ("reservation of cash for a sale", f"NEW.side = {BUY} OR (NEW.cost = 0 AND NEW.worst_value = 0)"),
                 (
                     "reservation does not continue its side",
-                    f"NEW.side_lots = {_pending('side_lots', 'NEW.side')} + NEW.lots - {_own('lots')} "
-                    f"AND NEW.side_value = {_pending('side_value', 'NEW.side')} + NEW.value - {_own('value')}",
+                    f"NEW.side_lots = {pending('side_lots', 'NEW.side')} + NEW.lots - {_own('lots')} "
+                    f"AND NEW.side_value = {pending('side_value', 'NEW.side')} + NEW.value - {_own('value')}",
                 ),
                 (
                     "reservation does not continue its account",

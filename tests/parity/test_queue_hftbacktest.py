@@ -16,7 +16,7 @@ import pytest
 
 from core import config, strategies, ticks
 from core.instruments import Instrument
-from core.records import ACTION_MASK, FILL, RECORD, Action, Kind, MarketFlag, Reason, Side
+from core.records import ACTION_MASK, FILL, PPM, RECORD, Action, Kind, MarketFlag, Reason, Side
 from core.settings import Account, Execution, QueueModel, Risk, Simulation, Strategy, Trading
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "engines"
@@ -26,7 +26,8 @@ BTC = Instrument(
 GOOG = Instrument(symbol="GOOG", base="GOOG", quote="USDT", tick="0.01", lot="1", maker_fee_ppm=-20, taker_fee_ppm=30)
 MARKETS = {"binance": (BTC, 1, 10), "lobster": (GOOG, 100, 1_000)}  # lots of an order, most lots held
 KINDS = {1: Kind.LEVEL, 2: Kind.TRADE, 3: Kind.CLEAR, 4: Kind.LEVEL}
-CASH = "10000000"
+CASH = "1400000"  # with the leverage, the most whose arithmetic is proven at a unit of 1e-8
+LEVERAGE_PPM = 10 * PPM
 MODELS = {  # hftbacktest's logarithm counts in base units, of which a lot is a thousandth on Binance
     "risk_averse": lambda unit_lots: QueueModel(),
     "logarithm": lambda unit_lots: QueueModel(kind="logarithm", unit_lots=unit_lots),
@@ -85,7 +86,7 @@ def play(market: str, model: str, *, partial: bool) -> ticks.Run:
     instrument, order_lots, inventory_lots = MARKETS[market]
     unit_lots = int(1 / Decimal(instrument.lot))
     trading = Trading(
-        account=Account(profile="margin", initial_cash=CASH),
+        account=Account(profile="margin", initial_cash=CASH, leverage_ppm=LEVERAGE_PPM),
         execution=Execution(
             order_latency_ns=1_000_000,
             response_latency_ns=1_000_000,
@@ -98,8 +99,9 @@ def play(market: str, model: str, *, partial: bool) -> ticks.Run:
             inventory_lots=10**9 if partial else inventory_lots,
         ),
         risk=Risk(
-            asset_cap_ppm=100_000_000,
-            total_cap_ppm=100_000_000,
+            asset_cap_ppm=LEVERAGE_PPM,
+            total_cap_ppm=LEVERAGE_PPM,
+            deleverage_ppm=PPM,
             max_orders_per_hour=0,
             price_band_ppm=1_000_000_000,
             prediction_ttl_ns=10**16,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from core.instruments import Instrument
-from core.records import DAY_NS, HOUR_NS, PPM, Action, FeeAsset, Side
+from core.records import DAY_NS, HOUR_NS, MINUTE_NS, PPM, Action, FeeAsset, Side
 from core.records import OrderState as S
 from core.settings import Trading
 
@@ -66,6 +66,7 @@ class Order:
     limit: int
     price: int  # what its exposure is counted at
     deadline_ns: int
+    reason: int = 0
     state: S = S.PENDING_NEW
     filled: int = 0
 
@@ -87,7 +88,9 @@ class Holding:
         self.lot_units = int(Fraction(instrument.lot) / Fraction(instrument.base_unit))
         self.min_lots = ceil_div(Fraction(instrument.min_qty), Fraction(instrument.lot))
         self.min_notional = ceil_div(Fraction(instrument.min_notional), Fraction(instrument.quote_unit))
+        self.symbol = instrument.symbol
         self.fee_ppm = max(0, instrument.taker_fee_ppm)
+        self.dearest_ppm = max(self.fee_ppm, instrument.maker_fee_ppm)
         self.units = 0
         self.mark2 = 0  # twice the price it is valued at
         self.touch = (0, 0)
@@ -122,13 +125,25 @@ class Holding:
         value = self.notional_up(price + ceil_div(price * slippage_ppm, PPM), lots)
         return value + ceil_div(value * self.fee_ppm, PPM)
 
+    def expected_fee(self, value: int) -> int:
+        return ceil_div(value * self.dearest_ppm, PPM)
+
+    def base_worth(self, price: int, units: int) -> int:
+        return ceil_div(price * self.num * units, self.den * self.lot_units)
+
     def pending_lots(self, side: int) -> int:
         return sum(order.left for order in self.live if order.side == side)
 
     def exposure(self, side: int) -> int:
         """What is held in the direction of ``side`` if all its orders fill and none of the other side's."""
-        pending = sum(self.notional_up(order.price, order.left) for order in self.live if order.side == side)
-        return (self.value if side == Side.BUY else -self.value) + pending
+        return (self.value if side == Side.BUY else -self.value) + self.pending_value(side)
+
+    def pending_value(self, side: int) -> int:
+        return sum(self.notional_up(order.price, order.left) for order in self.live if order.side == side)
+
+    @property
+    def worst(self) -> int:
+        return max(self.exposure(Side.BUY), self.exposure(Side.SELL))
 
     def add(self, order: Order) -> None:
         self.live.append(order)
@@ -145,17 +160,22 @@ class Account:
     risk_state: int = 0
     failures: int = 0
     circuit_ns: int = 0
+    probe: Order | None = None  # sent to see whether the circuit can close
     stopped: bool = False  # the day's loss reached the daily stop
+    week_stopped: bool = False
     day: int = 0
+    day_fees: int = 0
     orders: dict[int, Order] = field(default_factory=dict)
     submitted: list[int] = field(default_factory=list)  # when, every order ever sent
+    entries: list[int] = field(default_factory=list)  # when, those that open
+    traded: list[tuple[int, int]] = field(default_factory=list)  # (when, worth) of every fill
     booked: set[tuple[int, int, int]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         unit = Fraction(self.instruments[0].quote_unit)
         self.cash = int(Fraction(self.trading.account.initial_cash) / unit)
         self.holdings = [Holding(item) for item in self.instruments]
-        self.peak = self.day_equity = self.equity
+        self.peak = self.day_equity = self.week_equity = self.equity
         self.is_spot = self.trading.account.profile == "spot"
 
     @property
@@ -171,16 +191,38 @@ class Account:
         """Equity at which the daily stop holds."""
         return self.day_equity - ceil_div(self.day_equity * self.trading.risk.daily_stop_ppm, PPM)
 
+    @property
+    def week_floor(self) -> int:
+        """Equity at which the weekly stop holds, where there is one."""
+        return self.week_equity - ceil_div(self.week_equity * self.trading.risk.weekly_stop_ppm, PPM)
+
+    @property
+    def margin_allowed(self) -> int:
+        """The most exposure that keeps the margin in use within its limit."""
+        part = self.trading.account.leverage_ppm * self.trading.risk.deleverage_ppm
+        return max(0, self.equity) * part // (PPM * PPM)
+
+    @property
+    def excess(self) -> int:
+        """Exposure above what margin allows."""
+        return sum(abs(holding.value) for holding in self.holdings) - self.margin_allowed
+
     def take_time(self, now_ns: int) -> None:
         """Hear that ``now_ns`` has come, before anything else of an input."""
         self.now_ns = max(self.now_ns, now_ns)
-        if self.now_ns // DAY_NS > self.day:
-            self.day, self.day_equity, self.stopped = self.now_ns // DAY_NS, max(0, self.equity), False
+        day, week = self.now_ns // DAY_NS, (self.day + 3) // 7  # weeks begin on Monday, 1970-01-01 was a Thursday
+        if day <= self.day:
+            return
+        self.day, self.day_equity, self.stopped, self.day_fees = day, max(0, self.equity), False, 0
+        if (day + 3) // 7 > week:
+            self.week_equity, self.week_stopped = max(0, self.equity), False
 
     def measure(self) -> None:
         """After an input has changed the account's value."""
         self.peak = max(self.peak, self.equity)
         self.stopped = self.stopped or self.equity <= self.floor_equity
+        if self.trading.risk.weekly_stop_ppm > 0:
+            self.week_stopped = self.week_stopped or self.equity <= self.week_floor
 
     def take_fill(
         self, index: int, side: int, number: int, price: int, qty: int, fee: int, asset: int, exec_id: int
@@ -198,6 +240,9 @@ class Account:
             holding.units -= fee
         else:
             self.cash -= fee
+        self.traded.append((self.now_ns, holding.notional_up(price, qty)))
+        self.day_fees += max(0, holding.base_worth(price, fee) if asset == FeeAsset.BASE else fee)
+        self._accepted()
         holding.mark2 = sum(holding.touch) if min(holding.touch) > 0 else 2 * price
         within = self._count(holding.orders.get(number), side, qty)
         if not was_flat and holding.is_flat:
@@ -228,12 +273,26 @@ class Account:
         before = order.state
         self._move(order, to)
         if order.state != before and order.state == S.REJECTED:
-            self.failures += 1
-            if self.failures >= self.trading.risk.circuit_failures:
-                self.circuit_ns = self.now_ns + self.trading.risk.circuit_open_ns
+            self._rejected()
         elif order.state != before and order.state == S.NEW:
-            self.failures = 0
+            self._accepted()
         return True
+
+    @property
+    def has_tripped(self) -> bool:
+        """The circuit has opened, and no order was accepted since its time was over."""
+        return self.failures >= self.trading.risk.circuit_failures
+
+    def _rejected(self) -> None:
+        if self.has_tripped and self.now_ns < self.circuit_ns:
+            return
+        self.failures += 1
+        if self.has_tripped:
+            self.circuit_ns, self.probe = self.now_ns + self.trading.risk.circuit_open_ns, None
+
+    def _accepted(self) -> None:
+        if not self.has_tripped or self.now_ns >= self.circuit_ns:
+            self.failures, self.probe = 0, None
 
     def take_cancel(self, index: int, number: int) -> None:
         """The core asks for a cancellation."""
@@ -261,27 +320,64 @@ class Account:
             hold("a reduction reduces", order.qty + holding.pending_lots(order.side) <= against, order, holding.units)
         else:
             self._may_open(order, holding)
+            self._may_carry(order, holding)
+            self._may_pay(order, holding)
+            self.entries.append(self.now_ns)
+            self.probe = order if self.has_tripped else self.probe
         self.orders[order.number] = order
         self.submitted.append(self.now_ns)
         holding.add(order)
 
     def _may_open(self, order: Order, holding: Holding) -> None:
-        risk, equity = self.trading.risk, max(0, self.equity)
+        """Losses, failures and pace."""
+        risk = self.trading.risk
         hold("HALT and FLATTEN open nothing", self.risk_state < 2, order)
         hold("the daily stop", not self.stopped, order, self.equity, self.day_equity)
+        hold("the weekly stop", not self.week_stopped, order, self.equity, self.week_equity)
         hold("an open circuit", self.circuit_ns <= self.now_ns, order)
+        waits = self.probe is not None and self.probe.live and self.probe.state not in (S.NEW, S.PARTIAL)
+        hold("one probe of a circuit", not (self.has_tripped and waits), order, self.probe)
         cooled = holding.exit_ns == 0 or holding.exit_ns + risk.cooldown_ns <= self.now_ns
         hold("the cool-down", cooled, order, holding.exit_ns, self.now_ns)
-        most = risk.max_orders_per_hour
-        paced = most == 0 or len(self.submitted) < most or self.submitted[-most] + HOUR_NS <= self.now_ns
-        hold("orders per rolling hour", paced, order, self.submitted[-most:])
+        for said, most, sent in (
+            ("orders per rolling hour", risk.max_orders_per_hour, self.submitted),
+            ("signals per rolling hour", risk.max_signals_per_hour, self.entries),
+        ):
+            paced = most == 0 or len(sent) < most or sent[-most] + HOUR_NS <= self.now_ns
+            hold(said, paced, order, sent[-most:])
+
+    def _may_carry(self, order: Order, holding: Holding) -> None:
+        """Caps, margin and cash, with everything pending and this order."""
+        risk, equity = self.trading.risk, max(0, self.equity)
         mine = holding.exposure(order.side) + holding.notional_up(order.price, order.qty)
         hold("the asset cap", mine <= equity * risk.asset_cap_ppm // PPM, order, mine, equity)
-        others = sum(max(it.exposure(1), it.exposure(2)) for it in self.holdings if it is not holding)
-        total = others + max(mine, holding.exposure(3 - order.side))
+        worst = max(mine, holding.exposure(3 - order.side))
+        for group in risk.groups:
+            if holding.symbol in group.symbols:
+                among = [it for it in self.holdings if it is not holding and it.symbol in group.symbols]
+                held = worst + sum(it.worst for it in among)
+                hold(f"the {group.kind} cap", held <= equity * group.cap_ppm // PPM, order, held, equity)
+        total = worst + sum(it.worst for it in self.holdings if it is not holding)
+        hold("margin", self.is_spot or total <= self.margin_allowed, order, total, equity)
         hold("the total cap", total <= equity * risk.total_cap_ppm // PPM, order, total, equity)
         if self.is_spot:
             slip = self.trading.execution.slippage_ppm
             owed = [it.buy_cost(o.price, o.left, slip) for it in self.holdings for o in it.live if o.side == Side.BUY]
             cost = holding.buy_cost(order.price, order.qty, slip)
             hold("cash is there, all pending buys paid", cost <= self.cash - sum(owed), order, cost, self.cash, owed)
+
+    def _may_pay(self, order: Order, holding: Holding) -> None:
+        """Turnover and fees, with everything pending and this order."""
+        risk, value = self.trading.risk, holding.notional_up(order.price, order.qty)
+        pending = [(it, it.pending_value(side)) for it in self.holdings for side in (Side.BUY, Side.SELL)]
+        for said, rate, window_ns in (
+            ("turnover of a minute", risk.turnover_minute_ppm, MINUTE_NS),
+            ("turnover of an hour", risk.turnover_hour_ppm, HOUR_NS),
+        ):
+            done = sum(worth for when, worth in self.traded if when >= self.now_ns - window_ns)
+            used = done + value + sum(amount for _, amount in pending)
+            hold(said, rate == 0 or used <= max(0, self.equity) * rate // PPM, order, used)
+        fee, guard, budget = holding.expected_fee(value), risk.fee_guard_ppm, risk.fee_budget_day_ppm
+        hold("the fee guard", guard == 0 or fee <= value * guard // PPM, order, fee)
+        spent = self.day_fees + sum(it.expected_fee(amount) for it, amount in pending) + fee
+        hold("the day's fees", budget == 0 or spent <= self.day_equity * budget // PPM, order, spent)

@@ -31,8 +31,8 @@ from runner.journal_schema import insert_batch
 from runner.ledger import Ledger
 from runner.schema import LEDGER, OBJECTS
 from runner.standing import Judged, limits_of
-from runner.store.approvals import ALL_RULES
 from runner.store.contract import INT64_MAX
+from runner.store.rules import ALL_RULES
 from runner.store.sqlite import insert
 
 NOW_NS = 1_700_000_000_000_000_000

@@ -4,10 +4,10 @@ from collections import Counter
 
 import numpy as np
 
-from core import rules
+from core import exposure, rules
 from core.records import INTENT, PPM, Action, Kind, Reason, RiskState, Side, Verdict
 from core.records import OrderState as S
-from tests.properties.account import SLOTS, Account, Holding, Order, hold
+from tests.properties.account import SLOTS, Account, Holding, Order, floor_div, hold
 
 CAUTION, HALT, FLATTEN = int(RiskState.CAUTION), int(RiskState.HALT), int(RiskState.FLATTEN)
 Record = tuple[int, ...]  # a RECORD's fields: ts_event, ts_known, kind, side, instrument, reason, flags, body of five
@@ -23,13 +23,18 @@ class Judge:
         self.account, self.config = account, config
         self.trading = account.trading
         self.seen = Counter[str]()
+        self.sent_short = set[int]()  # orders sent while margin is short, since all were last looked through
 
     def hear(self, row: np.ndarray, answers: list[Record]) -> None:
         """All answers to the input ``row``, in order."""
         checks: list[Record] = []
         decisions = 0
+        if row["kind"][0] in (Kind.PREDICTION, Kind.COMMAND):  # other inputs may have changed nothing
+            self.sent_short.clear()
         for made in answers:
             kind = made[2]
+            if kind != Kind.DECISION and checks and checks[-1][6] == Verdict.REFUSED:
+                checks = self._forced(checks)
             if kind == Kind.CHECK:
                 checks.append(made)
                 continue
@@ -42,8 +47,18 @@ class Judge:
             elif kind == Kind.RISK:
                 self._risk(made)
             checks = []
+        if checks:
+            self._forced(checks)
         if row["kind"][0] == Kind.PREDICTION:
             hold("a prediction is decided on once", decisions == 1, answers)
+
+    def _forced(self, checks: list[Record]) -> list[Record]:
+        """A refusal without a decision is a forced exit's; nothing but what the venue would refuse stops that."""
+        hold("a forced exit's refusal is one rule's", len(checks) == 1 and checks[0][6] == Verdict.REFUSED, checks)
+        may = [reason for reason, _, reduces, _ in rules.RULES if reduces]
+        hold("limits never keep us in a position", checks[0][5] in may, checks)
+        self.seen[f"forced exit refused {Reason(checks[0][5]).name}"] += 1
+        return []
 
     def _decision(self, made: Record, checks: list[Record]) -> list[Record]:
         """The checks that still wait for their intent."""
@@ -84,7 +99,8 @@ class Judge:
         if made[5] == Reason.ENTRY and fixed:
             share = self.trading.risk.caution_multiplier_ppm if self.account.risk_state == CAUTION else PPM
             hold("an entry is no larger than its size", made[9] <= fixed * share // PPM, made)
-        self.account.take_submit(Order(number, index, side, action, made[9], made[8], 0, made[10]))
+        self.sent_short.add(number)
+        self.account.take_submit(Order(number, index, side, action, made[9], made[8], 0, made[10], made[5]))
 
     def _approved(self, made: Record, checks: list[Record]) -> None:
         hold("every rule was judged, in order", [item[5] for item in checks] == rules.REASONS.tolist(), made, checks)
@@ -123,6 +139,28 @@ class Judge:
         hold("the risk state", state["risk"]["state"][0] == account.risk_state, account.risk_state)
         hold("the peak", state["risk"]["peak_equity"][0] == account.peak, account.peak)
         self._tiers()
+        if not account.is_spot:
+            hold("margin is short", state["risk"]["deleveraging"][0] == (account.excess > 0), account.excess)
+            if account.excess > 0 and account.risk_state < FLATTEN:
+                self._deleverages()
+        if account.excess <= 0:
+            self.sent_short.clear()
+
+    def _deleverages(self) -> None:
+        """Short margin is on its way back: what rests or opens is taken back, and enough is sold or nothing is left."""
+        account, excess = self.account, self.account.excess
+        for order in [order for holding in account.holdings for order in holding.live]:
+            if order.action == Action.REDUCE and order.limit == 0:
+                excess -= account.holdings[order.index].notional_up(order.price, order.qty - order.filled)
+            elif order.number not in self.sent_short:
+                hold("short margin takes back what rests", order.state == S.PENDING_CANCEL, order)
+        for holding in account.holdings:
+            side = Side.SELL if holding.lots > 0 else Side.BUY
+            left = abs(holding.lots) - holding.pending_lots(side)
+            worth = floor_div(holding.price * holding.num * max(0, left), holding.den)
+            can_sell = left >= max(1, holding.min_lots) and worth >= max(1, holding.min_notional)
+            can_sell = can_sell and len(holding.live) < SLOTS
+            hold("short margin reduces positions", excess <= 0 or not can_sell, excess, left, holding.live)
 
     def _orders(self, state: np.ndarray, k: int, holding: Holding) -> None:
         orders = state[0]["orders"][k]
@@ -135,11 +173,16 @@ class Judge:
         for row, order in zip(rows[:live] + ended, holding.live + old, strict=True):
             known = (order.number, order.side, order.state, order.action, order.qty, order.filled, order.limit)
             hold("an order is where its reports and fills put it", row[:7] == known, row, order)
-            hold("what its exposure is counted at", row[7:] == (order.price, order.deadline_ns), row, order)
+            hold(
+                "what its exposure is counted at",
+                row[7:] == (order.price, order.deadline_ns, order.reason, 0),
+                row,
+                order,
+            )
             if order.live and order.action == Action.OPEN and self.account.risk_state >= HALT:
                 hold("HALT cancels what opens", order.state == S.PENDING_CANCEL, order)
         for side in Side.BUY, Side.SELL:
-            pending = rules.pending_lots(state[0], k, side)
+            pending = exposure.pending_lots(state[0], k, side)
             hold("what may still fill is held", pending == holding.pending_lots(side), k, side, pending)
 
     def _tiers(self) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from core.records import Action
 from core.rules import RULES
-from runner.store import approvals
+from runner.store import rules as store_rules
 from tests.properties import differential
 
 
@@ -12,14 +12,14 @@ def test_the_two_rule_tables_are_equal() -> None:
     """Name, order and the actions each rule may refuse; neither may refuse a cancel."""
     core = [(reason.name, {action for action, may in zip(Action, may_refuse, strict=True) if may})
             for reason, *may_refuse in RULES]  # fmt: skip
-    assert [(rule.name, set(rule.actions)) for rule in approvals.RULES] == core
+    assert [(rule.name, set(rule.actions)) for rule in store_rules.RULES] == core
     assert not any(Action.CANCEL in actions for _, actions in core)
 
 
 def test_two_thousand_random_states() -> None:
     seen = differential.compare(2_000, seed=7)
     assert seen["APPROVED"] > 100
-    assert {name for name, count in seen.items() if count} >= {rule.name for rule in approvals.RULES} - {
+    assert {name for name, count in seen.items() if count} >= {rule.name for rule in store_rules.RULES} - {
         "LOW_CONFIDENCE"
     }
 

@@ -1,6 +1,6 @@
 """No interleaving of inputs breaks a cap on approvals, a ledger law or an order law; and a broken one is noticed.
 
-Sizes in CI: the rule machine tries 60 sessions of up to 50 actions, the seeded slice runs 160 sessions of 120 actions.
+Sizes in CI: the rule machine tries 60 sessions of up to 50 actions, the seeded slice runs 300 sessions of 120 actions.
 ``python -m tests.properties.soak`` goes on for as long as asked; ``docs/testing.md`` says what it has survived.
 """
 
@@ -17,7 +17,7 @@ from tests.properties import soak
 from tests.properties.account import Broken
 from tests.properties.world import ACTIONS, WORLDS, World
 
-SESSIONS = 160
+SESSIONS = 300
 REFUSED = (
     "STALE",
     "KILL_SWITCH",
@@ -27,8 +27,21 @@ REFUSED = (
     "COOLDOWN",
     "DAILY_STOP",
     "DUPLICATE",
+    "EXPOSURE_THEME",
+    "EXPOSURE_CLUSTER",
+    "MARGIN",
+    "FEE_GUARD",
+    "TURNOVER",
 )
-ENTERED = ("DRAWDOWN_CAUTION", "DRAWDOWN_HALT", "FACT_BEYOND_LIMIT", "CIRCUIT_OPEN", "RECOVERED", "ALREADY_FLAT")
+ENTERED = (
+    "DRAWDOWN_CAUTION",
+    "DRAWDOWN_HALT",
+    "FACT_BEYOND_LIMIT",
+    "CIRCUIT_OPEN",
+    "RECOVERED",
+    "ALREADY_FLAT",
+    "DELEVERAGE",
+)
 
 
 class RuleMachine(RuleBasedStateMachine):
@@ -86,6 +99,8 @@ def test_the_seeded_slice_survives_and_has_tried_what_matters(seen: Counter[str]
         (Action.CANCEL, Reason.CANCEL_STALE),
         (Action.CANCEL, Reason.REQUOTE),
         (Action.CANCEL, Reason.FLATTEN),
+        (Action.REDUCE, Reason.DELEVERAGE),
+        (Action.CANCEL, Reason.DELEVERAGE),
     ):
         assert seen[f"sent {action.name} {reason.name}"] > 0, (action, reason)
     assert not [name for name in REFUSED if not seen[f"refused {name}"]]
@@ -105,6 +120,14 @@ LOOSER = {
     "a signal is fresh": (0, "prediction_ttl_ns", 10**9 + 1),
     "long only": (0, "is_margin", 1),
     "an entry is no larger than its size": (6, "caution_multiplier_ppm", 900_000),
+    "the theme cap": (7, "groups.0.cap_ppm", 700_000),
+    "the cluster cap": (7, "groups.1.cap_ppm", 700_000),
+    "turnover of a minute": (9, "turnover_minute_ppm", 0),
+    "turnover of an hour": (4, "turnover_hour_ppm", 0),
+    "the day's fees": (7, "fee_budget_day_ppm", 0),
+    "signals per rolling hour": (9, "max_signals_per_hour", 0),
+    "the weekly stop": (9, "weekly_stop_ppm", 0),
+    "margin": (8, "deleverage_ppm", 900_000),
 }
 
 
@@ -115,10 +138,13 @@ def test_a_looser_limit_is_noticed(law: str, monkeypatch: pytest.MonkeyPatch) ->
 
     def loosened(self: World, number: int) -> None:
         made(self, number)
-        self.config[0][field] = value
+        record, (*path, last) = self.config[0], field.split(".")
+        for name in path:
+            record = record[int(name) if name.isdigit() else name]
+        record[last] = value
 
     monkeypatch.setattr(World, "__init__", loosened)
-    for seed in range(number, 40 * len(WORLDS), len(WORLDS)):
+    for seed in range(number, 80 * len(WORLDS), len(WORLDS)):
         try:
             soak.session(seed, 150)
         except Broken as broken:
@@ -133,6 +159,7 @@ WRONG = {
     "positions are the sum of fills": lambda world: _add_to(world.state[0]["positions"][0], "base_units"),
     "the peak": lambda world: _add_to(world.state[0]["risk"], "peak_equity"),
     "valued at the last price": lambda world: _add_to(world.state[0]["positions"][0], "mark2"),
+    "margin is short": lambda world: _add_to(world.state[0]["risk"], "deleveraging"),
     "the risk state": lambda world: _add_to(world.state[0]["risk"], "state"),
 }
 
@@ -143,7 +170,7 @@ def _add_to(record: Any, name: str) -> None:
 
 @pytest.mark.parametrize("law", WRONG)
 def test_a_state_that_is_off_by_one_is_noticed(law: str) -> None:
-    world = World(0)
+    world = World(8)
     world.timer(1)
     WRONG[law](world)
     with pytest.raises(Broken, match=law):

@@ -20,7 +20,7 @@ from core.errors import BrokenInvariant
 from core.instruments import Instrument
 from core.records import BAR, COMMAND, FILL, LEVEL, ORDER, PREDICTION, RECORD, Action, Command, Kind, Side
 from core.records import OrderState as S
-from core.settings import Trading
+from core.settings import Group, Trading
 from tests.core.build import BTC, ETH, STEP_NS, trading
 from tests.properties.account import SLOTS, Account, Order, after, hold
 from tests.properties.judge import HALT, Judge
@@ -59,17 +59,47 @@ def _world(instruments: tuple[Instrument, ...], profile: str, **changes: Any) ->
 
 
 _NO_TIERS = {"caution_drawdown_ppm": 300_000, "halt_drawdown_ppm": 600_000, "flatten_drawdown_ppm": 900_000}
+_GROUPS = (
+    Group(name="majors", kind="theme", symbols=("BTCUSDT", "ETHUSDT"), cap_ppm=450_000),
+    Group(name="alts", kind="cluster", symbols=("ETHUSDT", "ADAUSDT"), cap_ppm=420_000),
+)
+_PACE = {
+    "turnover_minute_ppm": 250_000,
+    "max_signals_per_hour": 2,
+    "max_orders_per_hour": 0,
+}
+_COSTS = {"fee_guard_ppm": 1_000, "fee_budget_day_ppm": 300}
+_STOPS = {"daily_stop_ppm": 5_000, "weekly_stop_ppm": 6_000}
+_LEVERED = {
+    "leverage_ppm": 3_000_000,
+    "deleverage_ppm": 600_000,
+    "asset_cap_ppm": 2_500_000,
+    "total_cap_ppm": 3_000_000,
+    "daily_stop_ppm": 500_000,
+    "flatten_daily_loss_ppm": 900_000,
+}
 _FULL = {"asset_cap_ppm": 1_000_000, "total_cap_ppm": 1_000_000, "daily_stop_ppm": 50_000}
 WORLDS = (
     _world((BTC,), "spot"),
     _world((BTC, ETH), "spot", cooldown_ns=4 * STEP_NS, max_orders_per_hour=3, order_ttl_ns=STEP_NS),
     _world(CENTS, "spot", fixed_lots=0, sigma_target_ppm=10**6, daily_stop_ppm=5_000, slippage_ppm=20_000),
     _world((BTC, THIRD), "spot", fixed_lots=900_000, max_orders_per_hour=0, **_FULL, **_NO_TIERS),
-    _world((BTC,), "margin", asset_cap_ppm=2_000_000, total_cap_ppm=2_500_000, max_orders_per_hour=0),
     _world(
-        (BTC, ETH, THIRD), "margin", circuit_failures=2, circuit_open_ns=STEP_NS, max_orders_per_hour=40, **_NO_TIERS
+        (BTC,),
+        "margin",
+        leverage_ppm=3_000_000,
+        turnover_hour_ppm=250_000,
+        asset_cap_ppm=2_000_000,
+        total_cap_ppm=2_500_000,
+        max_orders_per_hour=0,
+    ),
+    _world(
+        (BTC, ETH, THIRD), "margin", circuit_failures=1, circuit_open_ns=STEP_NS, max_orders_per_hour=40, **_NO_TIERS
     ),
     _world((*CENTS,), "margin", total_cap_ppm=400_000, order_ttl_ns=1_000_000_000, max_orders_per_hour=0),
+    _world((BTC, ETH, THIRD), "spot", groups=_GROUPS, max_orders_per_hour=0, **_COSTS, **_NO_TIERS),
+    _world((BTC, ETH), "margin", fixed_lots=2_500_000, max_orders_per_hour=0, **_LEVERED, **_NO_TIERS),
+    _world((BTC, ETH), "spot", **_PACE, **_STOPS, **_NO_TIERS),
 )
 
 # What can happen: how often in a soak, and the values of each argument.

@@ -89,7 +89,7 @@ PLANTED: dict[str, tuple[Kind, int, Callable[[np.ndarray, int], np.ndarray], Fau
     "an output's value": (Kind.DECISION, 1700, add(DECISION, "edge"), Fault.VALUE, "edge", 0),
     "an intent's quantity": (Kind.INTENT, 3, add(INTENT, "qty"), Fault.VALUE, "qty", 0),
     "a check's limit": (Kind.CHECK, 30, add(CHECK, "limit"), Fault.VALUE, "limit", 0),
-    "an input's value": (Kind.PREDICTION, 1500, add(PREDICTION, "edge_ppm"), Fault.VALUE, "edge_ppm", 1),
+    "an input's value": (Kind.PREDICTION, 1500, add(PREDICTION, "edge_ppm"), Fault.VALUE, "edge", 1),
     "a missing output": (Kind.DECISION, 1700, drop, Fault.MISSING, "kind", 0),
     "a missing check": (Kind.CHECK, 30, drop, Fault.MISSING, "reason", 0),
     "a missing intent": (Kind.INTENT, 3, drop, Fault.MISSING, "kind", 0),

@@ -10,7 +10,7 @@ from runner import ledger_state
 from tests.runner.books import BTC, ETH, SECOND, T0, Books, record, session
 
 SETTINGS = Trading(
-    account=Account(profile="margin", initial_cash="1000000"),
+    account=Account(profile="margin", initial_cash="1000000", leverage_ppm=3_000_000),
     execution=Execution(order_ttl_ns=3600 * SECOND),
     strategy=Strategy(kind="mm1", order_lots=40, inventory_lots=120),
     risk=Risk(asset_cap_ppm=1_000_000, total_cap_ppm=2_000_000, max_orders_per_hour=0, flatten_daily_loss_ppm=900_000,
