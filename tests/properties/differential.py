@@ -550,7 +550,7 @@ def compare(states: int, seed: int) -> Counter[str]:
                 f"{stored or 'APPROVED'}: {case.order} {row}"
             )
         if not runtime:
-            again = Judged.of(case.checks(), case.order.action)
+            again = Judged.of(case.checks())
             names = ("rules", "price") if case.order.action == Action.REDUCE else Judged.__slots__
             wrong = [name for name in names if name != "price" and getattr(again, name) != getattr(expected, name)]
             if wrong or again.price != (case.order.limit or expected.price):

@@ -103,7 +103,9 @@ class Judge:
         self.account.take_submit(Order(number, index, side, action, made[9], made[8], 0, made[10], made[5]))
 
     def _approved(self, made: Record, checks: list[Record]) -> None:
-        hold("every rule was judged, in order", [item[5] for item in checks] == rules.REASONS.tolist(), made, checks)
+        judged = [item[5] for item in checks]
+        hold("rules are judged in order", judged == [rule for rule in rules.REASONS if rule in judged], made, checks)
+        hold("the rules that always compare something did", set(judged) >= set(rules.ALWAYS_SAID), made, checks)
         order = (made[3], made[4], made[7], made[9], made[8])
         for check in checks:
             hold("an approved order passed every rule", check[6] != Verdict.REFUSED and check[8] <= check[9], check)
