@@ -16,9 +16,9 @@ from typing import Final
 
 import numpy as np
 
-from core import orders, portfolio, rules, sending
+from core import orders, portfolio, risk, rules, sending
 from core.jit import kernel
-from core.records import PPM, Action, OrderFlag, Reason, RiskState, Side
+from core.records import PPM, Action, OrderFlag, Reason, Side
 from core.units import DOWN, UP, mul_div
 
 OPEN: Final = int(Action.OPEN)
@@ -26,7 +26,6 @@ REDUCE: Final = int(Action.REDUCE)
 BUY: Final = int(Side.BUY)
 SELL: Final = int(Side.SELL)
 STOP: Final = int(OrderFlag.STOP)
-FLATTEN: Final = int(RiskState.FLATTEN)
 TAKE_PROFIT: Final = int(Reason.TAKE_PROFIT)
 STOP_LOSS: Final = int(Reason.STOP_LOSS)
 REQUOTE: Final = int(Reason.REQUOTE)
@@ -103,7 +102,7 @@ def keep(config: np.void, state: np.void, box: np.void, index: int) -> None:
     position, orders_of = state["positions"][index], state["orders"][index]
     if position["take_profit"] == 0 and position["stop_loss"] == 0:
         return
-    if state["risk"]["state"] == FLATTEN or state["risk"]["deleveraging"] == 1:
+    if risk.is_closing(state):
         return  # what is forced takes the orders that wait out of its way
     flat, lots, k = portfolio.is_flat(config, state, index), position["view"]["lots"], slot(orders_of)
     side = SELL if lots > 0 else BUY

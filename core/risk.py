@@ -152,6 +152,12 @@ def is_due(state: np.void) -> bool:
     return equity <= risk["attention"] or account["exposure"] > risk["exposure_bound"] or risk["state"] >= HALT
 
 
+@inlined
+def is_closing(state: np.void) -> bool:
+    """Positions are being closed whatever a strategy wants: in FLATTEN, and while margin is short."""
+    return state["risk"]["state"] == FLATTEN or state["risk"]["deleveraging"] == 1
+
+
 @kernel
 def update(config: np.void, state: np.void, box: np.void) -> None:
     """Every limit on equity and exposure, if one may be reached."""
@@ -235,6 +241,7 @@ def _stop_day(config: np.void, state: np.void, box: np.void) -> None:
 def _sell_out(config: np.void, state: np.void, box: np.void) -> None:
     """A loss limit is reached: close everything (requirements RISK-03, RISK-13); the total limit for good."""
     risk, equity = state["risk"], state["account"]["equity"]
+    is_news = equity <= risk["total_floor"] and risk["total_stopped"] == 0
     if equity <= risk["total_floor"]:
         risk["total_stopped"] = 1
         reason, metric, limit = TOTAL_LOSS_FLATTEN, TOTAL_LOSS, config["total_loss_limit_ppm"]
@@ -249,6 +256,8 @@ def _sell_out(config: np.void, state: np.void, box: np.void) -> None:
         _stop_day(config, state, box)
     if risk["state"] != FLATTEN and (risk["state"] != HALT or holds_anything(config, state)):
         move(state, box, FLATTEN, reason, metric, loss, limit)
+    elif is_news:  # nothing to close, and said all the same: no RESUME will let anything be opened again
+        move(state, box, risk["state"], reason, metric, loss, limit)
 
 
 @kernel

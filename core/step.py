@@ -24,7 +24,6 @@ from core.records import (
     OrderState,
     PredictionFlag,
     Reason,
-    RiskState,
     Side,
     TransferCause,
 )
@@ -36,7 +35,6 @@ OPEN: Final = int(Action.OPEN)
 REDUCE: Final = int(Action.REDUCE)
 BUY: Final = int(Side.BUY)
 SELL: Final = int(Side.SELL)
-FLATTEN: Final = int(RiskState.FLATTEN)
 REJECTED: Final = int(OrderState.REJECTED)
 NEW: Final = int(OrderState.NEW)
 PENDING_CANCEL: Final = int(OrderState.PENDING_CANCEL)
@@ -200,7 +198,7 @@ def on_timer(config: np.void, state: np.void, box: np.void, ts_known: int, handl
         strategy = function_at(handles["addresses"][index])
         want = strategy(config["markets"][index]["params"], position["memory"], view, position["proposal"])
         if want == QUOTE:
-            if state["risk"]["state"] != FLATTEN:  # a quote must not take back what FLATTEN sells
+            if not risk.is_closing(state):  # a quote must not take back what is being sold
                 quoting.apply(config, state, box, index)
         elif want != NO_OPINION:
             action, side, reason = decide.resolve(config, state, index, want)

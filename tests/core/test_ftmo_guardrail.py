@@ -289,3 +289,24 @@ def test_an_entry_that_follows_the_market_is_cancelled_by_the_loss_and_does_not_
     book.touch(20_008, 20_012)
     out = [book.report(post, OrderState.CANCELED), *(book.timer() for _ in range(3))]
     assert opened(np.concatenate(out).view(RECORD)) == []
+
+
+def test_the_total_limit_is_recorded_even_where_nothing_is_left_to_close() -> None:
+    """Reached while the account is flat and halted, it still ends every entry, and the journal says so once."""
+    desk = Desk(trading(**FTMO), (BTC,), venue=False)
+    first = bars([CLOSE])
+    desk.feed(first)
+    desk.feed(command(Command.KILL_HALT, int(first["ts_known"][0])))
+    (said,) = only(lose(desk, 90_000), Kind.RISK)[-1:]
+    assert (said["state_to"], said["reason"]) == (RiskState.HALT, Reason.TOTAL_LOSS_FLATTEN)
+    assert desk.state["risk"]["total_stopped"][0] == 1
+    assert Reason.TOTAL_LOSS_FLATTEN not in only(lose(desk, 10), Kind.RISK)["reason"]
+
+
+def test_no_quote_is_sent_while_margin_is_short() -> None:
+    book = BookDesk(on_books(kind="mm1", order_lots=1, inventory_lots=5))
+    book.touch(1000, 1002)
+    book.state["risk"]["deleveraging"] = 1
+    assert len(only(book.timer(), Kind.INTENT)) == 0
+    book.state["risk"]["deleveraging"] = 0
+    assert len(only(book.timer(), Kind.INTENT)) == 2
