@@ -71,7 +71,7 @@ class Orders:
     """Every order's way from its checks to its end: in the order of cause and effect, as what was sent."""
 
     def __init__(self, least_checks: int, broken: Broken) -> None:
-        """``least_checks``: how many CHECK records every order has at least."""
+        """``least_checks``: how many CHECK records of ``core.rules.ALWAYS_SAID`` every order has."""
         self._least_checks, self._broken = least_checks, broken
         self._orders = np.zeros(0, _ORDER)  # index: order id
         self._older = 0  # orders below this id were sent before the first record seen
@@ -133,7 +133,8 @@ class Orders:
         made, checks = made[counted], checks[counted]
         early = first + checks < self._orders["row"][made["order_id"]]
         self._broken.add_all(first + checks[~early], "an order is judged after it was sent")
-        np.add.at(self._orders["checks"], made["order_id"][early], 1)
+        always = np.isin(made["reason"], ALWAYS_SAID)  # any other rule may have had nothing to compare
+        np.add.at(self._orders["checks"], made["order_id"][early & always], 1)
         np.add.at(self._orders["refused"], made["order_id"][early & (made["flags"] == Verdict.REFUSED)], 1)
 
     def _ask(self, records: np.ndarray, first: int, sent: np.ndarray) -> None:

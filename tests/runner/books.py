@@ -25,7 +25,7 @@ from core.records import (
     Side,
     Verdict,
 )
-from core.rules import RULES
+from core.rules import ALWAYS_SAID, RULES
 from core.settings import Account, Execution, Risk, Trading
 from runner.journal_schema import insert_batch
 from runner.ledger import Ledger
@@ -108,6 +108,8 @@ def order(
         if not (opens if action == Action.OPEN else reduces):
             continue
         value = {"FILTER_TICK": price, **values}.get(reason.name, 0)
+        if value == 0 and reason not in ALWAYS_SAID:
+            continue
         made.append(
             record(
                 Kind.CHECK, CHECK, ts, side=side, instrument=instrument, reason=reason, order_id=order_id, value=value,
