@@ -17,7 +17,7 @@ def test_every_compiled_entry_is_warmed() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "compiled"
     }
     assert calling == {"engine", "ticks", "replay", "marks", "warm"}
-    names = [name for name, _ in warm.entries()]
+    names = list(warm.entries())
     modules = (engine, ticks, replay, marks)
     expected = [f"{module.__name__}.{function.__name__}" for module in modules for function in module.ENTRIES]
     assert names == expected + [f"strategy {name}" for name in strategies.names()]
