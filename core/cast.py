@@ -2,12 +2,12 @@
 
 from typing import Any, Final
 
-import numba
 import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 from numba.np.numpy_support import from_dtype
 
+from core.jit import COMPILES
 from core.records import (
     BAR,
     CLEAR,
@@ -29,7 +29,7 @@ def _cast_to(dtype: np.dtype) -> Any:
 
     Compiled it is the same memory, otherwise a copy: use it to read.
     """
-    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+    if not COMPILES:
         return lambda record: np.frombuffer(record.tobytes(), dtype)[0]
     target = from_dtype(dtype)
 

@@ -13,7 +13,7 @@ from core import bracket, chase, exposure, pace, portfolio, rules, sending, unit
 from core.jit import inlined, kernel, rare
 from core.records import PPM, Action, OrderFlag, OrderState, Reason, Side
 from core.strategies.parameters import BY_EDGE
-from core.strategies.wants import FLAT, LONG, MARKET, POST, SHORT
+from core.strategies.wants import BY_SETTINGS, FLAT, LONG, MARKET, POST, SHORT
 from core.units import DOWN, UP, mul_div, share_ppm
 
 OPEN: Final = int(Action.OPEN)
@@ -152,7 +152,7 @@ def way(config: np.void, state: np.void, index: int, action: int, side: int) -> 
     """
     params, position, now = config["markets"][index]["params"], state["positions"][index], state["account"]["now_ns"]
     view, asked = position["view"], position["proposal"]["entry"]
-    how = asked if asked > 0 else params["entry"]
+    how = asked if asked != BY_SETTINGS else params["entry"]
     near, far = (view["bid"], view["ask"]) if side == BUY else (view["ask"], view["bid"])
     if how == POST and action == OPEN:
         return (near if near > 0 else position["price"]), POST_ONLY, now + params["chase_ttl_ns"], POSTED

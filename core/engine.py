@@ -72,7 +72,9 @@ def on_record(
     """
     if len(out) < OUT_PER_INPUT:
         raise BadInput(f"out holds {len(out)} records, one input may make {OUT_PER_INPUT}: give a larger array")
-    count: int = _compiled(_on_record)(config, state, venue, record.view(RECORD), outbox(), out, strategy.handle)
+    count: int = compiled(_on_record, *ENTRIES[_on_record])(
+        config, state, venue, record.view(RECORD), outbox(), out, strategy.handle
+    )
     return count
 
 
@@ -91,7 +93,9 @@ def on_core_record(
     """
     if len(out) < OUT_PER_INPUT:
         raise BadInput(f"out holds {len(out)} records, one input may make {OUT_PER_INPUT}: give a larger array")
-    count: int = _compiled(_on_core_record)(config, state, books, record.view(RECORD), outbox(), out, strategy.handle)
+    count: int = compiled(_on_core_record, *ENTRIES[_on_core_record])(
+        config, state, books, record.view(RECORD), outbox(), out, strategy.handle
+    )
     return count
 
 
@@ -119,7 +123,7 @@ def run(
     so the first is the next ``start``. Stops before a row whose records might not fit; call again with room. An empty
     ``marks`` wants none: writing one a bar costs as much as the bar.
     """
-    done: tuple[int, int, int, int] = _compiled(_run)(
+    done: tuple[int, int, int, int] = compiled(_run, *ENTRIES[_run])(
         config,
         state,
         venue,
@@ -343,8 +347,3 @@ ENTRIES: Final = {
         HANDLE,
     ),
 }
-
-
-@functools.cache
-def _compiled(function: Any) -> Any:
-    return compiled(function, *ENTRIES[function])

@@ -18,7 +18,7 @@ from core.errors import BrokenInvariant
 from core.jit import inlined, kernel, rare
 from core.layout import ORDERS_MAX, REQUEST_SLOTS, RESPONSE_SLOTS
 from core.records import ACTION_MASK, Action, Kind, MarketFlag, MarketStatus, OrderFlag, OrderState, Reason, Side
-from core.units import DOWN, UP, as_int
+from core.units import DOWN, as_int
 
 NEVER: Final = 2**62  # ns: later than any record
 BUY: Final = int(Side.BUY)
@@ -236,8 +236,7 @@ def _paid(models: np.void, request: np.void, price: int, shift_ppm: int, partici
     is_buy, worse = request["side"] == BUY, 0
     if models["impact"]["temporary_ppm"] > 0:
         worse = impact.temporary_ticks(price, models["impact"]["temporary_ppm"], participation)
-    if request["late"] == 1:
-        worse += units.share_ppm(price, models["late_slippage_ppm"], UP)
+    worse += latency.late_ticks(price, request["late"], models["late_slippage_ppm"])
     moved = impact.shifted_price(price, shift_ppm, is_buy)
     return moved + worse if is_buy else max(1, moved - worse)
 

@@ -5,7 +5,6 @@ stale kernel would trade. So the cache folder's name is a hash over all kernel s
 ``NUMBA_DISABLE_JIT=1`` runs the same functions as plain Python with the same results.
 """
 
-import functools
 import hashlib
 import os
 from collections.abc import Callable
@@ -23,6 +22,8 @@ from core.errors import require
 
 _FLAGS: Final[dict[str, Any]] = {"boundscheck": True, "error_model": "python", "fastmath": False}
 _ROOT: Final = Path(__file__).resolve().parent.parent
+
+COMPILES: Final = not bool(numba.config.DISABLE_JIT)  # type: ignore[attr-defined]  # the option is set at run time
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -78,7 +79,7 @@ def _callee(function: F, *, is_rare: bool = False, forceinline: bool = False) ->
     """
     flags: dict[str, Any] = {**_FLAGS, "forceinline": forceinline}  # unset, it would be inherited from the caller
     from_python: Any = numba.njit(**flags)(function)
-    if not numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+    if COMPILES:
         njit: Any = numba.njit
         part = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **flags)(function)
         unliteral: Any = numba.types.unliteral
@@ -172,12 +173,20 @@ def readable(dtype: np.dtype) -> types.Array:
     return types.Array(from_dtype(dtype), 1, "C", readonly=True)
 
 
-@functools.cache
+_made: Final[dict[Any, Any]] = {}
+
+
 def compiled(function: Any, *signature: Any) -> Any:
-    """``function`` compiled for exactly one ``signature``, the types of its arguments; itself without a compiler."""
-    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
-        return function
-    made: Any = entry(function)
-    made.compile(signature)
-    made.disable_compile()
+    """``function`` compiled for ``signature``, the types of its arguments; itself without a compiler.
+
+    An entry has one signature, so it is found by the function alone: hashing the types took microseconds a call.
+    """
+    made = _made.get(function)
+    if made is None:
+        made = function
+        if COMPILES:
+            made = entry(function)
+            made.compile(signature)
+            made.disable_compile()
+        _made[function] = made
     return made

@@ -131,12 +131,12 @@ def in_order(sent_ns: int, latency_ns: int, last_arrival_ns: int) -> int:
 
 
 @kernel
-def late_ticks(price: int, latency_ns: int, limit_ns: int, p90_slippage_ppm: int) -> int:
-    """Ticks by which an entry at ``price`` is worse because its decision took more than ``limit_ns`` (0: no limit).
+def late_ticks(price: int, late: int, p90_slippage_ppm: int) -> int:
+    """Ticks by which an entry at ``price`` is worse if its decision was ``late``, 0 or 1 (``is_late``).
 
-    EVAL-12: exactly the 90th percentile of slippage, rounded up to a tick; nothing at the limit itself.
+    EVAL-12: exactly the 90th percentile of slippage, rounded up to a tick.
     """
-    return share_ppm(price, p90_slippage_ppm, UP) if is_late(latency_ns, limit_ns) else 0
+    return share_ppm(price, p90_slippage_ppm, UP) if late == 1 else 0
 
 
 @kernel

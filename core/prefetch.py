@@ -6,11 +6,12 @@ look ahead by itself. Changes no result.
 
 from typing import Any, Final
 
-import numba
 from llvmlite import ir
 from numba.core import types
 from numba.core.cgutils import int32_t
 from numba.extending import intrinsic
+
+from core.jit import COMPILES
 
 ROWS_AHEAD: Final = 24
 
@@ -35,4 +36,4 @@ def _nothing(record: Any) -> None:
     """Without a compiler there is nothing to gain."""
 
 
-prefetch_row: Any = _nothing if numba.config.DISABLE_JIT else intrinsic(_row)  # type: ignore[attr-defined]
+prefetch_row: Any = intrinsic(_row) if COMPILES else _nothing

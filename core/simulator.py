@@ -224,8 +224,7 @@ def _take(
     if qty == 0:
         return
     worse = share_ppm(price, config["slippage_ppm"], UP)
-    if order["late"] == 1:
-        worse += share_ppm(price, models["late_slippage_ppm"], UP)
+    worse += latency.late_ticks(price, order["late"], models["late_slippage_ppm"])
     shift, terms, part = working["shift_ppm"], models["impact"], 0
     if terms["temporary_ppm"] > 0 or terms["permanent_ppm"] > 0:
         part = impact.participation_ppm(qty, bar["volume"])

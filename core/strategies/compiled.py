@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numba
 import numpy as np
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numba.np.numpy_support import from_dtype
 
-from core.jit import entry, kernel, readable
+from core.jit import COMPILES, entry, kernel, readable
 from core.layout import HANDLES, INSTRUMENTS_MAX, MEMORY, PARAMS, PROPOSAL, VIEW
 from core.strategies.wants import StrategyFunction
 
@@ -43,7 +42,7 @@ def compile_all(functions: Sequence[tuple[str, StrategyFunction]]) -> Compiled:
     made = [_compile(function) for _, function in functions]
     made += made[-1:] * (INSTRUMENTS_MAX - len(made))
     name = "+".join(dict.fromkeys(name for name, _ in functions))
-    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+    if not COMPILES:
         return Compiled(name=name, handle=[{"addresses": [address for address, _ in made]}], code=None)
     handle = np.zeros(1, HANDLES)
     handle["addresses"] = [address for address, _ in made]
@@ -54,7 +53,7 @@ def compile_all(functions: Sequence[tuple[str, StrategyFunction]]) -> Compiled:
 @functools.cache
 def _compile(function: StrategyFunction) -> tuple[Any, Any]:
     """(address, code) of ``function``; without a compiler (itself, itself)."""
-    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+    if not COMPILES:
         return function, function
     named = function.__module__ in sys.modules  # the disk cache finds a function again by its module's name
     code: Any = entry(function) if named else kernel(function)
@@ -83,4 +82,4 @@ def _itself(address: Any) -> Any:
     return address
 
 
-function_at: Any = _itself if numba.config.DISABLE_JIT else intrinsic(_function_at)  # type: ignore[attr-defined]
+function_at: Any = intrinsic(_function_at) if COMPILES else _itself

@@ -7,7 +7,6 @@ machine does meets both. Needs the prepared inputs of the peers (``PEERS_WORK``,
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -68,5 +67,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     main()

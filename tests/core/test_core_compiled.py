@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from core import config, engine, layout, strategies, ticks
-from core.jit import entry
+from core.jit import COMPILES, compiled, entry
 from core.records import RECORD, Kind
 from core.settings import Impact, Latency, QueueModel, Simulation
 from runner.chain import Chain
@@ -125,10 +125,10 @@ def test_records_are_packed(dtype: np.dtype) -> None:
     assert not dtype.isalignedstruct
 
 
-@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled under NUMBA_DISABLE_JIT")
+@pytest.mark.skipif(not COMPILES, reason="nothing is compiled under NUMBA_DISABLE_JIT")
 def test_the_loop_counts_no_references() -> None:
     """Only the engine's functions that own or fill arrays may count; one that receives records never does."""
-    signature = engine._compiled(engine._run).signatures[0]
+    signature = compiled(engine._run, *engine.ENTRIES[engine._run]).signatures[0]
     fresh = numba.njit(boundscheck=True, error_model="python")(engine._run)  # a cached entry has no LLVM to look at
     fresh.compile(signature)
     functions = re.findall(r"^define [^\n]*\n.*?^}", fresh.inspect_llvm(signature), re.M | re.S)
@@ -138,9 +138,9 @@ def test_the_loop_counts_no_references() -> None:
     assert counting <= {("engine", "_run"), ("engine", "_report"), ("engine", "_deliver")}
 
 
-@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled under NUMBA_DISABLE_JIT")
+@pytest.mark.skipif(not COMPILES, reason="nothing is compiled under NUMBA_DISABLE_JIT")
 def test_the_entry_keeps_its_signature_and_is_cached() -> None:
-    compiled = engine._compiled(engine._run)
-    assert engine._compiled(engine._run) is compiled
-    assert len(compiled.signatures) == 1
-    assert entry(engine._run) is not compiled
+    made = compiled(engine._run, *engine.ENTRIES[engine._run])
+    assert compiled(engine._run, *engine.ENTRIES[engine._run]) is made
+    assert len(made.signatures) == 1
+    assert entry(engine._run) is not made

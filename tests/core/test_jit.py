@@ -1,14 +1,13 @@
 """How kernels are put together: what the compiler is told about each, and in which order an entry is linked."""
 
-import numba
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core import jit
-from core.jit import entry, inlined, kernel, rare
+from core.jit import COMPILES, entry, inlined, kernel, rare
 
-compiled_only = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="there is no compiler")
+compiled_only = pytest.mark.skipif(not COMPILES, reason="there is no compiler")
 
 
 @kernel

@@ -76,11 +76,15 @@ def test_no_message_overtakes_another(messages: list[tuple[int, int]]) -> None:
 def test_a_decision_over_its_budget_costs_exactly_the_p90_slippage() -> None:
     """EVAL-12: 501 ms worsens the entry by the p90 slippage, 500 ms changes nothing, 0 switches the rule off."""
     price, limit = 6_000_000, 500 * MS
-    assert latency.late_ticks(price, 500 * MS, limit, 250) == 0
-    assert latency.late_ticks(price, 501 * MS, limit, 250) == 1500
-    assert latency.late_ticks(price, limit + 1, limit, 250) == 1500
-    assert latency.late_ticks(6_000_001, 501 * MS, limit, 250) == 1501  # never less than the stated rate
-    assert latency.late_ticks(price, 501 * MS, 0, 250) == 0
+
+    def worse(price: int, latency_ns: int, limit_ns: int, p90_ppm: int) -> int:
+        return latency.late_ticks(price, int(latency.is_late(latency_ns, limit_ns)), p90_ppm)
+
+    assert worse(price, 500 * MS, limit, 250) == 0
+    assert worse(price, 501 * MS, limit, 250) == 1500
+    assert worse(price, limit + 1, limit, 250) == 1500
+    assert worse(6_000_001, 501 * MS, limit, 250) == 1501  # never less than the stated rate
+    assert worse(price, 501 * MS, 0, 250) == 0
 
 
 def tape(n: int) -> np.ndarray:
