@@ -32,15 +32,35 @@ def new_books(count: int) -> np.ndarray:
 
 
 @inlined
-def set_level(book: np.void, is_bid: bool, price: int, qty: int) -> None:
-    """The side's level at ``price`` is now ``qty`` lots; 0: there is none.
+def set_level(book: np.void, is_bid: bool, price: int, qty: int) -> bool:
+    """The side's level at ``price`` is now ``qty`` lots; 0: there is none. Returns whether a best price may differ.
 
     Raises BadInput for a price outside 1 to PRICE_TICKS_MAX, a negative quantity, and a far store that is full.
     """
+    best = book["bid"] if is_bid else book["ask"]
+    behind = best - price if is_bid else price - best  # ticks from its side's best, away from the other side
+    above = price - book["floor"]
+    if best > 0 and behind >= int(qty == 0) and qty >= 0 and 1 <= above <= BOOK_TICKS:
+        # The touch stays as it is, so the cell holds the side's own level or none. Without a branch on ``qty``, which
+        # nothing can predict.
+        was, lots = book["levels"][price & CELL], qty if is_bid else -qty
+        more = int(lots != 0) - int(was != 0)
+        if is_bid:
+            book["n_bids"] += more
+        else:
+            book["n_asks"] += more
+        book["levels"][price & CELL] = lots
+        return False
+    _change_touch(book, is_bid, price, qty)
+    return True
+
+
+@rare
+def _change_touch(book: np.void, is_bid: bool, price: int, qty: int) -> None:
+    """Any other level: at the touch or beyond it, or outside the window."""
     if qty < 0:
         raise BadInput("a level of less than 0 lots: the feed or its conversion is wrong, stop using this book")
-    above = price - book["floor"]
-    if above < 1 or above > BOOK_TICKS:
+    if not _in_window(book, price):
         _set_far(book, is_bid, price, qty)
     elif is_bid:
         _set_bid(book, price, qty)
@@ -87,7 +107,7 @@ def _in_window(book: np.void, price: int) -> bool:
     return 1 <= above <= BOOK_TICKS
 
 
-@inlined
+@kernel
 def _set_bid(book: np.void, price: int, qty: int) -> None:
     """A bid inside the window."""
     if qty > 0:
@@ -106,7 +126,7 @@ def _set_bid(book: np.void, price: int, qty: int) -> None:
             _lose_bid(book, price)
 
 
-@inlined
+@kernel
 def _set_ask(book: np.void, price: int, qty: int) -> None:
     """An ask inside the window."""
     if qty > 0:

@@ -250,14 +250,16 @@ def on_level(config: np.void, exchange: np.void, book: np.void, level: np.void) 
     if matching["count"] == 0:
         books.set_level(book, is_bid, price, qty)
         return
-    bid, ask, model = book["bid"], book["ask"], config["simulation"]["queue"]
-    before = 0 if model["kind"] == RISK_AVERSE else books.qty_at(book, is_bid, price)
-    books.set_level(book, is_bid, price, qty)
+    model, before = config["simulation"]["queue"], 0
+    if model["kind"] != RISK_AVERSE:
+        before = books.qty_at(book, is_bid, price)
+    bid, ask = book["bid"], book["ask"]
+    may_differ = books.set_level(book, is_bid, price, qty)
     for k in range(matching["count"]):
         order = matching["orders"][k]
         if order["price"] == price and (order["side"] == BUY) == is_bid:
             queue.on_depth(model, order, before, qty)
-    if (is_bid and book["bid"] > bid) or (not is_bid and book["ask"] > 0 and (ask == 0 or book["ask"] < ask)):
+    if may_differ and (book["bid"] > bid if is_bid else book["ask"] > 0 and (ask == 0 or book["ask"] < ask)):
         _reach(config, exchange, matching, book, index, level["ts_event"])
     if matching["stops"] > 0 and level["flags"] & LAST != 0:
         _stop(config, exchange, matching, book, index, level["ts_event"])

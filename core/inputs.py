@@ -20,7 +20,7 @@ from core.cast import (
     as_transfer,
 )
 from core.errors import BadInput
-from core.jit import inlined, kernel
+from core.jit import inlined, kernel, rare
 from core.records import Kind
 
 IS_BAR: Final = int(Kind.BAR)
@@ -89,10 +89,17 @@ def core_input(config: np.void, state: np.void, record: np.void, box: np.void, h
 @inlined
 def market_input(config: np.void, state: np.void, book: np.void, record: np.void, box: np.void, handles: Any) -> None:
     """Feed a row of a tape of books, dtype RECORD, to the core: of ``book``, or of any other kind it takes."""
-    kind = record["kind"]
-    if kind == IS_LEVEL:
+    if record["kind"] == IS_LEVEL:
         step.on_level(config, state, box, book, as_level(record))
-    elif kind == IS_TRADE:
+    else:
+        _seldom(config, state, book, record, box, handles)
+
+
+@rare
+def _seldom(config: np.void, state: np.void, book: np.void, record: np.void, box: np.void, handles: Any) -> None:
+    """Any row that is no LEVEL."""
+    kind = record["kind"]
+    if kind == IS_TRADE:
         step.on_trade(config, state, box, book, as_trade(record))
     elif kind == IS_CLEAR:
         step.on_clear(config, state, box, book, as_clear(record))

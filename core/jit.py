@@ -54,8 +54,9 @@ def kernel(function: F) -> F:
 def inlined(function: F) -> F:
     """A kernel that always becomes part of its caller.
 
-    For the few short ones that run for every row: what is rare in them belongs into a kernel of its own, or every
-    caller grows by all of it and takes minutes to compile.
+    For the few short ones that run for every row: what is rare in them belongs into one kernel of its own, or every
+    caller grows by all of it and takes minutes to compile. One: for every call in here, made or not, Numba clears a
+    place for its result and one for its error whenever a row's work begins.
     """
     return _callee(function, forceinline=True)
 

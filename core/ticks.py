@@ -35,15 +35,17 @@ IS_FILL: Final = int(Kind.FILL)
 LAST: Final = int(MarketFlag.LAST)
 IS_INTENT: Final = int(Kind.INTENT)
 OUT_PER_INPUT: Final = engine.OUT_PER_INPUT
+ONE: Final = np.uint64(1)
+AHEAD: Final = np.uint64(ROWS_AHEAD)
 _OUT_START: Final = 16 * OUT_PER_INPUT
 
 
 def exchange_order(tape: np.ndarray) -> np.ndarray:
-    """The rows of ``tape`` in the order of ``ts_event``, int64; empty if that is the order they are in."""
+    """The rows of ``tape`` in the order of ``ts_event``, uint64; empty if that is the order they are in."""
     times = tape["ts_event"]
     if len(times) < 2 or bool((times[1:] >= times[:-1]).all()):
-        return np.zeros(0, np.int64)
-    return np.argsort(times, kind="stable").astype(np.int64)
+        return np.zeros(0, np.uint64)
+    return np.argsort(times, kind="stable").astype(np.uint64)
 
 
 @dataclass(slots=True)
@@ -61,7 +63,7 @@ class Run:
     books: np.ndarray  # (instruments,) BOOK, as we know them
     exchange_books: np.ndarray  # (instruments,) BOOK, as the exchange knows them
     cursor: np.ndarray  # (1,) CURSOR
-    order: np.ndarray  # (n,) or (0,) int64
+    order: np.ndarray  # (n,) or (0,) uint64
     parts: list[np.ndarray]
     buffer: np.ndarray
 
@@ -152,12 +154,13 @@ def _run(
     handle = handles[0]
     box = outbox[0]
     box["count"] = 0  # whatever an earlier call left when it raised
-    n, permuted, n_out, room = len(tape), len(order) > 0, 0, len(out) - OUT_PER_INPUT
-    there, here, timer = at["exchange_row"], at["local_row"], at["timer_ns"]
-    wakes, interval = config_row["decide_on_event"] == 1, config_row["decision_interval_ns"]
+    n, permuted, n_out, room = np.uint64(len(tape)), len(order) > 0, 0, len(out) - OUT_PER_INPUT
+    # Rows are counted without a sign: where one could be negative, every look into the tape would ask for it.
+    there, here, end = np.uint64(at["exchange_row"]), np.uint64(at["local_row"]), np.uint64(until)
+    timer, wakes, interval = at["timer_ns"], config_row["decide_on_event"] == 1, config_row["decision_interval_ns"]
     data_there = tape[order[there] if permuted else there]["ts_event"] if there < n else NEVER
     data_here = tape[here]["ts_known"] if here < n else NEVER
-    while n_out <= room and here < until:
+    while n_out <= room and here < end:
         now = min(min(data_there, venue_row["request_ns"]), min(data_here, venue_row["response_ns"]))
         if timer < now and now < NEVER:
             at["decisions"] += 1
@@ -174,9 +177,9 @@ def _run(
             while data_here == now:
                 record = tape[here]
                 inputs.market_input(config_row, state_row, books_here[record["instrument"]], record, box, handle)
-                here += 1
+                here += ONE
                 data_here = tape[here]["ts_known"] if here < n else NEVER
-            venue_row["feed_ns"] = now - tape[here - 1]["ts_event"]
+            venue_row["feed_ns"] = now - tape[here - ONE]["ts_event"]
             if box["count"] > 0:
                 n_out = _deliver(config_row, venue_row, box, out, n_out)
             timer = now if wakes else timer
@@ -186,10 +189,10 @@ def _run(
         elif data_there == now:
             while data_there == now:
                 record = tape[order[there] if permuted else there]
-                ahead = min(there + ROWS_AHEAD, n - 1)
+                ahead = min(there + AHEAD, n - ONE)
                 prefetch_row(tape[order[ahead] if permuted else ahead])
                 _remote(config_row, venue_row, books_there[record["instrument"]], record)
-                there += 1
+                there += ONE
                 data_there = tape[order[there] if permuted else there]["ts_event"] if there < n else NEVER
         else:
             request = venue_row["requests"][venue_row["request_head"] & (REQUEST_SLOTS - 1)]
@@ -201,17 +204,24 @@ def _run(
 @inlined
 def _remote(config: np.void, venue: np.void, book: np.void, record: np.void) -> None:
     """The exchange sees a row."""
-    kind = record["kind"]
-    if kind == IS_LEVEL:
+    if record["kind"] == IS_LEVEL:
         exchange.on_level(config, venue, book, as_level(record))
-    elif kind == IS_TRADE:
+    else:
+        _remote_seldom(config, venue, book, record)
+
+
+@rare
+def _remote_seldom(config: np.void, venue: np.void, book: np.void, record: np.void) -> None:
+    """The exchange sees a row that is no LEVEL."""
+    kind, index = record["kind"], as_int(record["instrument"])
+    if kind == IS_TRADE:
         exchange.on_trade(config, venue, as_trade(record))
-        if record["flags"] & LAST != 0 and venue["matching"][record["instrument"]]["stops"] > 0:
-            exchange.on_whole(config, venue, book, as_int(record["instrument"]), record["ts_event"])
+        if record["flags"] & LAST != 0 and venue["matching"][index]["stops"] > 0:
+            exchange.on_whole(config, venue, book, index, record["ts_event"])
     elif kind == IS_CLEAR:
         books.clear(book, record["side"] == 1, record["a"])
         if record["flags"] & LAST != 0:
-            exchange.on_whole(config, venue, book, as_int(record["instrument"]), record["ts_event"])
+            exchange.on_whole(config, venue, book, index, record["ts_event"])
     elif kind == IS_STATUS:
         exchange.on_status(config, venue, book, as_status(record))
 
@@ -246,7 +256,7 @@ ENTRIES: Final = {
         writable(BOOK),
         writable(BOOK),
         readable(RECORD),
-        readable(np.dtype("<i8")),
+        readable(np.dtype("<u8")),
         types.int64,
         writable(CURSOR),
         writable(OUTBOX),
