@@ -73,13 +73,14 @@ class Reader:
 
     def entries(self, last: int) -> list[dict[str, Any]]:
         """The ledger's last entries, oldest first."""
-        rows = self.connection.execute(
-            "SELECT txn, seq, account, asset, delta, balance_after FROM entry JOIN txn ON txn.id = entry.txn "
-            "ORDER BY entry.id DESC LIMIT ?",
-            (last,),
-        )
+        with sqlite_errors(self.run.journal, DAMAGED):
+            rows = self.connection.execute(
+                "SELECT txn, seq, account, asset, delta, balance_after FROM entry JOIN txn ON txn.id = entry.txn "
+                "ORDER BY entry.id DESC LIMIT ?",
+                (last,),
+            ).fetchall()
         names = ("transaction", "journal_record", "account", "asset", "delta", "balance")
-        return [dict(zip(names, row, strict=True)) for row in reversed(rows.fetchall())]
+        return [dict(zip(names, row, strict=True)) for row in reversed(rows)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 import lzma
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -31,6 +33,7 @@ from tests.runner.bundles import make_bundle, make_home
 
 POLICY = Policy(snapshot_records=300, segment_records=2_500)
 NO_TRUST = Path("nowhere")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -346,6 +349,53 @@ def test_any_flipped_byte_of_an_archive_is_found(copy: Run) -> None:
     path.unlink()
     with pytest.raises(BadTape, match=r"000000.xz: missing: restore it"), open_run(copy) as reader:
         verify(reader)
+
+
+HELD = """
+import sys
+from pathlib import Path
+from runner import retention
+from runner.home import Run
+
+whole = retention._archive
+
+def waiting(*given):
+    print("compressing", flush=True)
+    sys.stdin.readline()
+    whole(*given)
+
+retention._archive = waiting
+print(retention.compress(Run(Path(sys.argv[1])), 1), flush=True)
+"""
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_two_processes_do_not_compress_one_run_at_a_time(copy: Run, records: np.ndarray, is_killed: bool) -> None:
+    """The second is refused with the first one's id, and nothing is lost; a lease dies with its process."""
+    command = [sys.executable, "-c", HELD, str(copy.folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None and first.stdin is not None
+        assert first.stdout.readline() == "compressing\n"
+        for what in ("compress", "expire"):
+            again = segment_command(copy, what)
+            assert again.returncode == Refused.exit_code
+            assert f"lock-segments: held by process {first.pid}; one process at a time" in again.stderr
+        if is_killed:
+            first.kill()
+        else:
+            first.stdin.write("go\ngo\n")
+            first.stdin.flush()
+            assert first.stdout.read() == "compressing\n[0, 1]\n"
+    assert segment_command(copy, "compress").returncode == 0
+    assert [item.state for item in listing(copy)] == ["archived", "archived", "closed", "open"]
+    with open_run(copy) as reader:
+        assert verify(reader).records == len(records)
+
+
+def segment_command(run: Run, what: str) -> subprocess.CompletedProcess[str]:
+    options = ["--home", run.folder.parent.parent, "--run", run.name, "--keep", 1]
+    command = [sys.executable, "-m", "runner.cli", "segment", what, *map(str, options)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_what_expired_is_gone_and_the_rest_stands_by_itself(copy: Run, records: np.ndarray) -> None:
