@@ -265,8 +265,8 @@ def _check_archive(segment: Segment, archive: Archive) -> None:
             found = hashlib.file_digest(file, "sha256").digest()
         if found != archive.sha256:
             raise BadTape(
-                f"{archive.path}: hashes to {found.hex()[:16]}, {archive.sha256.hex()[:16]} recorded: altered, with records "
-                f"{segment.first} to {segment.end - 1}; restore it"
+                f"{archive.path}: hashes to {found.hex()[:16]}, {archive.sha256.hex()[:16]} recorded: altered, with "
+                f"records {segment.first} to {segment.end - 1}; restore it"
             )
 
 
