@@ -183,24 +183,6 @@ def _replay_segment(
     return finished(again, segment.lineage, found or again.end())
 
 
-def recovered(reader: Reader) -> Replay:
-    """The core as it was after the last record, from the last snapshot and the records after it, every byte hashed.
-
-    It needs nothing but the journal: neither model nor market. Raises BadTape if what follows the snapshot is altered
-    or does not replay, Refused if another program wrote it.
-    """
-    path, segment = reader.run.journal, reader.segments[-1]
-    refuse_other_code(reader, segment)
-    places = [place for place in snapshot_places(reader.connection, path) if place >= segment.first]
-    start = reader.snapshot(places[-1]) if places else None
-    again = Replay(segment.lineage, start)
-    with closing(verified_batches(reader.connection, path, segment, start)) as batches:
-        for batch in batches:
-            if (found := again.feed(batch.records)) is not None:
-                raise BadTape(f"{path}: does not replay: {found}")
-    return again
-
-
 def refuse_other_code(reader: Reader, segment: Segment) -> None:
     """Raise Refused unless ``segment`` was written by kernels equal to this program's."""
     if segment.lineage.get("kernel_hash") != KERNEL_HASH:

@@ -190,10 +190,12 @@ def test_a_size_within_the_days_loss_stopped_out_reaches_no_limit(price: int, st
         enter, leave = max(1, price + up * -(-price * 100 // PPM)), max(1, stop - up * -(-stop * 100 // PPM))
         return 10 * lots * up * (enter - leave) + 2 * -(-10 * lots * max(enter, leave) * 1000 // PPM)
 
-    lots = int(exposure.lots_within_loss(config, state, 0, side, price, stop))
+    most = int(config["markets"][0]["lots_max"])
+    lots = int(exposure.lots_within_loss(config, state, 0, side, price, stop, most))
     worth = 10 * (max(price, stop) * 101 // 100 + 1) * (lots + 1) <= int(config["equity_max"])
     assert loss(lots) < left
-    assert not worth or loss(lots + 1) >= left - 3, "and hardly one more would"
+    assert int(exposure.lots_within_loss(config, state, 0, side, price, stop, max(0, lots - 1))) == max(0, lots - 1)
+    assert lots == most or not worth or loss(lots + 1) >= left - 3, "and hardly one more would"
 
 
 @dataclass(frozen=True)

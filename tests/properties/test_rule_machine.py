@@ -14,8 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from core.records import Action, Reason
 from tests.properties import soak
-from tests.properties.account import Broken
-from tests.properties.world import ACTIONS, WORLDS, World
+from tests.properties.holding import Broken
+from tests.properties.scenarios import ACTIONS, WORLDS
+from tests.properties.world import World
 
 SESSIONS = 300
 REFUSED = (

@@ -23,7 +23,7 @@ from runner.home import Home, Run
 from runner.journal import Journal, Policy
 from runner.paper import close_segment, play
 from runner.plan import Plan, header_ledger, make_plan, make_stream
-from runner.reader import Reader, export, open_run, recovered, verify
+from runner.reader import Reader, export, open_run, verify
 from runner.replay import Replay, replay
 from runner.retention import compress, expire, listing
 from runner.segments import snapshot_places
@@ -174,17 +174,6 @@ def test_killed_anywhere_it_goes_on_from_the_last_snapshot(
 
 def plan_bars(records: np.ndarray) -> int:
     return int((records["kind"] == Kind.BAR).sum())
-
-
-@pytest.mark.parametrize("bars", [40, 900, 2_000])
-def test_the_core_comes_back_from_the_journal_alone(tmp_path: Path, plan: Plan, records: np.ndarray, bars: int) -> None:
-    """Killed before the first snapshot, and long after: the state is that of every record from the beginning."""
-    run = Run(tmp_path / "r")
-    play_some(run, plan, bars, stop=False)
-    with open_run(run) as reader:
-        found = recovered(reader)
-        genesis = replay(reader.header, iter([records[: reader.segments[-1].end]]))
-        assert (found.records, found.state_hash) == (reader.segments[-1].end, genesis.state_hash)
 
 
 def test_stopped_it_leaves_a_snapshot_of_its_last_record(tmp_path: Path, plan: Plan) -> None:
