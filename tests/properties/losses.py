@@ -15,6 +15,8 @@ class Losses:
     peak: int
     day_equity: int
     week_equity: int
+    day_floor: int = 0  # equity at which the stop holds
+    week_floor: int = 0
     day: int = 0
     day_fees: int = 0
     stopped: bool = False  # the day's loss reached the daily stop
@@ -28,23 +30,24 @@ class Losses:
         if day <= self.day:
             return
         self.day, self.day_equity, self.stopped, self.day_fees = day, max(0, equity), False, 0
+        self.day_floor = self.day_equity - _share_up(self.day_equity, self.risk.daily_stop_ppm)
         self.backed_off = False
         if (day + 3) // 7 > week:
             self.week_equity, self.week_stopped = max(0, equity), False
+            self.week_floor = self.week_equity - _share_up(self.week_equity, self.risk.weekly_stop_ppm)
 
     def measure(self, equity: int) -> None:
         """The account is worth ``equity`` now."""
         self.peak = max(self.peak, equity)
-        self.stopped = self.stopped or equity <= self.day_equity - _share_up(self.day_equity, self.risk.daily_stop_ppm)
+        self.stopped = self.stopped or equity <= self.day_floor
         if self.risk.weekly_stop_ppm > 0:
-            floor = self.week_equity - _share_up(self.week_equity, self.risk.weekly_stop_ppm)
-            self.week_stopped = self.week_stopped or equity <= floor
+            self.week_stopped = self.week_stopped or equity <= self.week_floor
 
     def drawdown_ppm(self, equity: int) -> int:
         return max(0, ceil_div((self.peak - equity) * PPM, max(1, self.peak)))
 
     def moved(self, before: int, equity: int) -> None:
-        """Equity changed from ``before`` by what came from outside: losses stay in money, drawdown as a ratio."""
+        """What came from outside changed equity: what was and may be lost stays in money, drawdown as a ratio."""
         amount = equity - before
         if before > 0 and equity > 0:
             self.peak = max(equity, ceil_div(self.peak * equity, before))
@@ -52,6 +55,7 @@ class Losses:
             self.peak = max(1, equity, self.peak + amount)
         self.day_equity = max(0, self.day_equity + amount)
         self.week_equity = max(0, self.week_equity + amount)
+        self.day_floor, self.week_floor = self.day_floor + amount, self.week_floor + amount
 
     def trip_ended(self, now_ns: int, earned: int) -> None:
         """A round trip is over; enough losing ones in the window cut sizes."""
