@@ -52,7 +52,7 @@ def _world(instruments: tuple[Instrument, ...], profile: str, **changes: Any) ->
 _NO_TIERS = {"caution_drawdown_ppm": 300_000, "halt_drawdown_ppm": 600_000, "flatten_drawdown_ppm": 900_000}
 _GROUPS = (
     Group(name="majors", kind="theme", symbols=("BTCUSDT", "ETHUSDT"), cap_ppm=450_000),
-    Group(name="alts", kind="cluster", symbols=("ETHUSDT", "ADAUSDT"), cap_ppm=420_000),
+    Group(name="alts", kind="cluster", symbols=("ETHUSDT", "ADAUSDT"), cap_ppm=400_000),
 )
 _PACE = {
     "turnover_minute_ppm": 250_000,
