@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import traceback
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -79,7 +80,9 @@ def _fork(jobs: int, task: tuple[Any, ...], workers: list[ForkProcess], readers:
             reader, writer = _FORK.Pipe(duplex=False)
             readers.append(reader)
             worker = _FORK.Process(target=_work, args=(*task, writer, tuple(readers)), daemon=True)
-            worker.start()
+            with warnings.catch_warnings():  # Python 3.12 warns of threads; the idle ones of a BLAS hold nothing
+                warnings.simplefilter("ignore", DeprecationWarning)
+                worker.start()
             writer.close()  # the worker's alone: its end is the end of the pipe
             workers.append(worker)
     finally:
