@@ -63,7 +63,7 @@ class Plain:
 
     def mark(self, equity: int) -> None:
         self.equity, self.peak = equity, max(self.peak, equity)
-        drawdown = -((equity - self.peak) * PPM // self.peak)
+        drawdown = min(-((equity - self.peak) * PPM // self.peak), 10**12)
         self.worst = max(self.worst, drawdown)
         self.tiers(drawdown)
         if self.lost(self.day, self.day, "daily_stop_ppm"):

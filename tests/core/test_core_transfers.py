@@ -94,16 +94,21 @@ def test_drawdown_is_the_same_ratio_after_a_transfer(before: int, after: int) ->
 @pytest.mark.parametrize(
     ("before", "after", "peak"),
     [
-        (90_000, 0, 10_000),  # everything goes: what was lost is left to be lost again
-        (-5_000, 20_000, 125_000),
-        (-5_000, 0, 105_000),
+        (90_000 * USDT, 0, 10_000 * USDT),  # everything goes: what was lost is left to be lost again
+        (-5_000 * USDT, 20_000 * USDT, 125_000 * USDT),
+        (-5_000 * USDT, 0, 105_000 * USDT),
+        (0, 20_000 * USDT, 120_000 * USDT),
+        (0, -1, CASH - 1),
+        (1, 0, CASH - 1),
+        (1, 2, 2 * CASH),  # a ratio again
+        (2, 1, CASH // 2),
     ],
 )
 def test_without_a_ratio_the_peak_moves_by_the_amount(before: int, after: int, peak: int) -> None:
     desk = started(profile="margin", daily_stop_ppm=PPM, flatten_daily_loss_ppm=PPM)
-    lose_to(desk, before * USDT)
-    transfer(desk, (after - before) * USDT, TransferCause.DEPOSIT)
-    assert desk.state[0]["risk"]["peak_equity"] == peak * USDT
+    lose_to(desk, before)
+    transfer(desk, after - before, TransferCause.DEPOSIT)
+    assert desk.state[0]["risk"]["peak_equity"] == peak
 
 
 def test_a_peak_is_one_unit_at_least() -> None:
