@@ -214,3 +214,24 @@ def test_any_walk_changes_what_a_plain_reading_changes(
     walk = Walk(limits)
     for step in steps:
         walk.step(*step)
+
+
+@pytest.mark.parametrize("limits", LIMITS, ids=lambda limits: next(iter(limits)))
+@pytest.mark.parametrize("off", [-1, 0, 1])
+def test_days_of_an_account_that_has_nothing_left(limits: dict[str, int], off: int) -> None:
+    walk, nothing = Walk(limits), -1
+    for step in ("mark", "day", "mark", "resume", "day", "day", "day", "day", "resume", "day"):
+        walk.step(step, nothing, off)
+
+
+def test_a_day_and_a_week_begin_afresh() -> None:
+    walk = Walk({"backoff_losses": 3})
+    risk, state = walk.desk.state[0]["risk"], int(RiskState.NORMAL)
+    for day in range(1, 6):  # the session begins on a Wednesday
+        risk["backed_off"], risk["day_fees"], risk["trips_week"] = day % 2, 5, 7
+        at = START_NS + day * DAY_NS
+        said = only(walk.transfer(0, at), Kind.RISK).tolist()
+        changes = [row for row in said if row[5] == Reason.NEW_DAY]
+        lifted = (at, at, Kind.RISK, 0, 0, Reason.NEW_DAY, 0, state, state, Metric.LOSSES, 0, 3)
+        assert changes == [lifted] * (day % 2)
+        assert (risk["backed_off"], risk["day_fees"], risk["trips_week"]) == (0, 0, 0 if day == 5 else 7)

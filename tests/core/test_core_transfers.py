@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from core import risk
 from core.errors import BadInput
 from core.portfolio import BASE_UNITS_MAX
-from core.records import FUNDING, PPM, TRANSFER, FeeAsset, Kind, Reason, TransferCause
+from core.records import DAY_NS, FUNDING, PPM, TRANSFER, FeeAsset, Kind, Reason, TransferCause
 from tests.core.build import BTC, START_NS, Desk, bars, only, trading
 
 USDT = 10**8  # quote units
@@ -125,6 +125,18 @@ def test_more_than_the_day_began_with_may_be_taken_out() -> None:
     assert desk.state[0]["account"]["equity"] == 10_000 * USDT
     assert desk.state[0]["risk"]["day_equity"] == desk.state[0]["risk"]["week_equity"] == 0
     assert lose_to(desk, 6_000 * USDT) == []
+
+
+def test_who_has_taken_out_more_than_was_paid_in_has_no_capital_to_lose() -> None:
+    """The day's limit is a share of the capital: of nothing, nothing."""
+    desk = started(daily_stop_ppm=45_000, daily_loss_limit_ppm=45_000, flatten_daily_loss_ppm=PPM)
+    transfer(desk, 50_000 * USDT, TransferCause.ADJUSTMENT)
+    moved(desk, -120_000 * USDT)
+    said = only(desk.feed(bars([CLOSE], start_ns=START_NS + DAY_NS)), Kind.RISK)
+    assert Reason.DAILY_FLATTEN in said["reason"]
+    risk_state = desk.state[0]["risk"]
+    assert risk_state["start_equity"] == -20_000 * USDT
+    assert risk_state["day_limit_floor"] == risk_state["day_balance"] == 30_000 * USDT
 
 
 def test_what_comes_in_base_is_worth_what_it_costs() -> None:
