@@ -198,8 +198,6 @@ def mark(config: np.void, state: np.void, index: int, mark2: int) -> None:
 @kernel
 def units_value(market: np.void, mark2: int, base_units: int) -> int:
     """Value of ``base_units`` at ``mark2`` half ticks in quote units, rounded down; owed units are rounded up."""
-    if base_units == 0:
-        return 0
     value, den = mark2 * market["instrument"]["value_num"], 2 * market["unit_den"]
     if base_units < 0:
         return -units.mul_div(value, -base_units, den, UP)

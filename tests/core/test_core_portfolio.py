@@ -111,7 +111,7 @@ FILLS = st.tuples(
     st.sampled_from([1, 7, 10_000, 10_007, 123_457]),
     st.sampled_from([0, 1, -3, 999, 10_000_000]),
     st.sampled_from(list(FeeAsset)),
-    st.sampled_from([(0, 0), (PRICE, PRICE + 1), (PRICE, 0), (0, PRICE)]),
+    st.sampled_from([(0, 0), (PRICE, PRICE + 1), (PRICE, 0), (0, PRICE), (1, 2), (1, 1)]),
 )
 
 
@@ -127,6 +127,39 @@ def test_every_fill_moves_what_fractions_say(instruments: tuple[Instrument, ...]
             account.fill(*step)
 
 
+# (side, lots, fee in base): what one lot of 1,000 units moves with its fee, down to one unit and to nothing
+MOVES = [(1, 1, 999), (1, 1, 1_000), (1, 1, 1_001), (1, 1, 0), (2, 1, 0), (2, 1, -999), (2, 1, -1_001)]
+
+
+@pytest.mark.parametrize("first", MOVES)
+def test_a_unit_held_or_moved_is_no_different(first: tuple[int, int, int]) -> None:
+    for second in MOVES:
+        account = Account(CENTS)
+        for step, (side, qty, fee) in enumerate((first, second, second)):
+            account.fill(0, side, PRICE + 12_347 * step, qty, fee, FeeAsset.BASE, (0, 0))
+            for mark2 in (0, 3, 4 * 10**8 + 1, 2 * 10**8):  # a unit is worth nothing, 0.03, 2.00, and a cent
+                account.mark(0, mark2)
+
+
+@pytest.mark.parametrize("instruments", MARKETS, ids=["cents", "fine"])
+@pytest.mark.parametrize(
+    "units", [0, 1, -1, 500, -1_000, 10**6, 2 * 10**6, -3 * 10**6, 10**8, 10**8 + 1, -(10**8), 2**61]
+)
+def test_half_a_tick_is_multiplied_only_where_it_is_exact_and_fits(
+    instruments: tuple[Instrument, ...], units: int
+) -> None:
+    account = Account(instruments)
+    position, holding = account.state["positions"][0], account.holdings[0]
+    position["per_mark"] = position["mark2_safe"] = 77
+    position["base_units"] = units
+    portfolio.hold(account.config, account.state, 0)
+    exact = holding.worth * units / holding.lot_units / 2
+    num = int(account.config["markets"][0]["instrument"]["value_num"])
+    is_whole = units != 0 and exact.denominator == 1 and abs(units) * num < 2**63
+    assert position["per_mark"] == (exact if is_whole else 0)
+    assert position["mark2_safe"] == ((2**63 - 1) // abs(exact) if is_whole else 0)
+
+
 def test_what_closes_exactly_leaves_nothing() -> None:
     """Bought in two parts, sold in three of which the last is what is left: the cost is gone, to the unit."""
     account = Account(CENTS)
@@ -139,29 +172,26 @@ def test_what_closes_exactly_leaves_nothing() -> None:
 
 @pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
 def test_a_fill_at_the_ends_of_its_range_is_booked_and_one_beyond_is_not(side: Side) -> None:
-    def booked(price: int, qty: int, fee: int = 0) -> bool:
+    def refused(price: int, qty: int, fee: int = 0) -> str:
+        """What of the fill was refused; empty if it was booked, whatever equity came to be."""
         account = Account((BTC,))
         before = account.state.tobytes()
         try:
             portfolio.book_fill(account.config, account.state, made(0, side, price, qty, fee))
         except BadInput as error:
             if not str(error).startswith("a fill's"):
-                return True  # booked, and then equity was beyond what was proven
+                return ""
             assert account.state.tobytes() == before
-            return False
-        return True
+            return str(error).split()[2]
+        return ""
 
-    config = Account((BTC,)).config
-    most, lots_max, price_max = (
-        int(config["equity_max"]), int(config["markets"][0]["lots_max"]), int(config["markets"][0]["price_max"])
-    )  # fmt: skip
-    assert [booked(price, 1) for price in (0, 1, 2)] == [False, True, True]
-    assert [booked(1, qty) for qty in (0, 1, 2)] == [False, True, True]
-    assert [booked(1, lots_max + more) for more in (0, 1)] == [most >= 10 * lots_max, False]
-    assert [booked(PRICE, 1, fee) for fee in (-most - 1, -most, most, most + 1)] == [False, True, True, False]
+    market = Account((BTC,)).config["markets"][0]
+    most, lots_max, price_max = 100 * 10**13, int(market["lots_max"]), int(market["price_max"])
+    assert [refused(price, 1) for price in (0, 1, price_max, price_max + 1)] == ["price", "", "", "price"]
+    assert [refused(1, qty) for qty in (0, 1, lots_max, lots_max + 1)] == ["price", "", "value", "price"]
+    assert [refused(PRICE, 1, fee) for fee in (-most - 1, -most, most, most + 1)] == ["fee", "", "", "fee"]
     lots = most // (10 * PRICE)  # worth exactly the bound
-    assert [booked(PRICE, lots + more) for more in (0, 1)] == [True, False]
-    assert not booked(price_max + 1, 1)
+    assert [refused(PRICE, lots + more) for more in (0, 1)] == ["", "value"]
 
 
 def test_an_execution_is_known_by_its_order_and_its_number() -> None:

@@ -184,7 +184,7 @@ class Walk:
             out = self.desk.feed(command(Command.RESUME, at))
         else:
             ends = plain.boundaries()
-            amount = ends[number % len(ends)] + off - plain.equity
+            amount = (number if what == "to" else ends[number % len(ends)] + off) - plain.equity
             plain.said.append((plain.state, plain.state, Reason.ADJUSTMENT, Metric.LEDGER, amount, 0))
             plain.mark(plain.equity + amount)
             out = self.transfer(amount, at)
@@ -235,6 +235,17 @@ def test_days_of_an_account_that_has_nothing_left(limits: dict[str, int], off: i
     walk, nothing = Walk(limits), -1
     for step in ("mark", "day", "mark", "resume", "day", "day", "day", "day", "resume", "day"):
         walk.step(step, nothing, off)
+
+
+@pytest.mark.parametrize("off", [1, 0])
+def test_a_limit_within_a_known_drawdown_is_noticed(off: int) -> None:
+    """The worst drawdown lies behind: no new one says that the day's, then the week's limit is reached."""
+    walk = Walk({"daily_stop_ppm": 20_000, "weekly_stop_ppm": 33_333})
+    days, week = CASH + -CASH * 20_000 // PPM, CASH + -CASH * 33_333 // PPM
+    for what, number in [("to", CASH // 2), ("to", CASH), *[("day", 0)] * 5, ("to", days + 1), ("to", days)]:
+        walk.step(what, number, 0)
+    walk.step("to", week + off, 0)
+    assert (walk.plain.day_stopped, walk.plain.week_stopped) == (True, off == 0)
 
 
 def test_a_day_and_a_week_begin_afresh() -> None:

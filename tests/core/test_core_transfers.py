@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from core import risk
 from core.errors import BadInput
-from core.portfolio import BASE_UNITS_MAX
 from core.records import DAY_NS, FUNDING, PPM, TRANSFER, FeeAsset, Kind, Reason, TransferCause
 from tests.core.build import BTC, START_NS, Desk, bars, only, trading
 
 USDT = 10**8  # quote units
 CASH = 100_000 * USDT
 CLOSE = 1_000_000  # 10,000 USDT
+BASE_UNITS_MAX = 2**61
 NO_TIERS = {"caution_drawdown_ppm": 500_000, "halt_drawdown_ppm": 600_000, "flatten_drawdown_ppm": 700_000}
 # limit: (its settings, where it is reached below 100,000 USDT of start, day and week, what is recorded)
 LIMITS = {
@@ -174,11 +174,27 @@ def test_a_transfer_beyond_what_fits_is_refused(sign: int) -> None:
         transfer(cheap, sign * BASE_UNITS_MAX, TransferCause.ADJUSTMENT, asset=FeeAsset.BASE)
 
 
-def test_units_beyond_what_fits_with_what_is_held_are_refused() -> None:
-    desk = started()
-    desk.state[0]["positions"][0]["base_units"] = 10**8
+@pytest.mark.parametrize(
+    ("held", "amount"),
+    [
+        (10**8, BASE_UNITS_MAX - 10**8 + 1),
+        (-(10**8), -BASE_UNITS_MAX + 10**8 - 1),
+        (10**8, -BASE_UNITS_MAX - 1),
+        (-(10**8), BASE_UNITS_MAX + 1),
+    ],
+)
+def test_units_beyond_what_fits_alone_or_with_what_is_held_are_refused(held: int, amount: int) -> None:
+    desk = started(profile="margin")
+    desk.state[0]["positions"][0]["base_units"] = held
     with pytest.raises(BadInput, match="a transfer's base units"):
-        transfer(desk, BASE_UNITS_MAX - 10**8 + 1, TransferCause.ADJUSTMENT, asset=FeeAsset.BASE)
+        transfer(desk, amount, TransferCause.ADJUSTMENT, asset=FeeAsset.BASE)
+
+
+def test_a_transfer_of_the_whole_bound_is_taken() -> None:
+    desk = started(profile="margin")
+    transfer(desk, 10**8, TransferCause.DEPOSIT, asset=FeeAsset.BASE)
+    transfer(desk, -int(desk.config[0]["equity_max"]), TransferCause.ADJUSTMENT)
+    assert desk.state[0]["account"]["equity"] == CASH + 10_000 * USDT - int(desk.config[0]["equity_max"])
 
 
 def test_base_units_before_a_first_price_have_no_worth() -> None:
@@ -228,3 +244,10 @@ def test_a_funding_payment_beyond_the_equity_bound_is_refused(sign: int) -> None
     most = int(desk.config[0]["equity_max"]) // USDT * 100  # ticks at which one BTC is worth that
     with pytest.raises(BadInput, match="a funding payment"):
         fund(desk, most + 1, sign * 10**9)
+
+
+def test_a_funding_payment_of_the_whole_bound_is_paid() -> None:
+    desk = started(profile="margin")
+    transfer(desk, 10**8, TransferCause.DEPOSIT, asset=FeeAsset.BASE)
+    fund(desk, int(desk.config[0]["equity_max"]) // USDT * 100, 10**9)
+    assert desk.state[0]["account"]["cash"] == CASH - int(desk.config[0]["equity_max"])

@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-TESTS = ("tests/core", "tests/properties/test_rule_machine.py")
+TESTS = ("tests/core",)
 # Those compare with another process, which has no mutant, or play hundreds of thousands of recorded rows.
 _APART = ("core_compiled", "models_repeat", "mm1_truth", "sma_truth", "jit", "warm")
 # Those are about parts that no order goes through: books, models of a market, files.
