@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core import config as core_config
 from core import engine, portfolio
-from core.errors import BadInput
+from core.errors import BadInput, BrokenInvariant
 from core.instruments import Instrument
 from core.layout import FILL_SLOTS
 from core.records import FILL, FeeAsset, Kind, Side
@@ -158,6 +158,16 @@ def test_half_a_tick_is_multiplied_only_where_it_is_exact_and_fits(
     is_whole = units != 0 and exact.denominator == 1 and abs(units) * num < 2**63
     assert position["per_mark"] == (exact if is_whole else 0)
     assert position["mark2_safe"] == ((2**63 - 1) // abs(exact) if is_whole else 0)
+
+
+def test_a_value_that_does_not_fit_is_refused_and_never_wrapped() -> None:
+    account = Account((BTC,))
+    account.state["positions"][0]["base_units"] = 2 * 10**18  # 10**16 quote units per half tick
+    portfolio.hold(account.config, account.state, 0)
+    with pytest.raises(BadInput, match="equity left the range"):
+        portfolio.mark(account.config, account.state, 0, 922)
+    with pytest.raises(BrokenInvariant, match="does not fit"):
+        portfolio.mark(account.config, account.state, 0, 923)
 
 
 def test_what_closes_exactly_leaves_nothing() -> None:
