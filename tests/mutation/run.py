@@ -59,7 +59,7 @@ class Mutation:
     longest: float = float("inf")  # seconds; longer tests judge no mutant
     outcomes: list[Outcome] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)  # tests that fail without any mutant
-    kills: Counter[str] = field(default_factory=Counter)
+    kills: Counter[tuple[str, str]] = field(default_factory=Counter)  # by function and test
 
     def pytest_configure(self) -> None:
         """Hypothesis tries the same examples for every mutant, and does not shrink what it finds."""
@@ -92,10 +92,10 @@ class Mutation:
         return True
 
     def _order(self, mutant: Mutant, tests: list[Baseline]) -> list[Baseline]:
-        """The tests that may notice ``mutant``: the quick ones first, and those that have killed before."""
+        """The tests that may notice ``mutant``: the quick ones first, and those that killed in this function before."""
         lines = {(mutant.module, line) for line in mutant.lines}
         reached = [test for test in tests if not mutant.function or lines & test.lines]
-        return sorted(reached, key=lambda test: test.seconds / (1 + self.kills[test.item.nodeid]))
+        return sorted(reached, key=lambda test: test.seconds / (1 + 20 * self.kills[mutant.function, test.item.nodeid]))
 
     def _collect(self, running: dict[int, tuple[int, Mutant]]) -> None:
         """Wait for one child and note what it found."""
@@ -110,7 +110,7 @@ class Mutation:
             del running[pid]
             timed_out = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF
             result = TIMED_OUT if timed_out else (KILLED if test or status else SURVIVED)
-            self.kills[test] += 1
+            self.kills[mutant.function, test] += 1
             self.outcomes.append(Outcome(mutant, result, test))
             if result == SURVIVED:
                 _say(f"survived: {mutant.name} (line {mutant.line})")
