@@ -308,7 +308,6 @@ def command(config: np.void, state: np.void, box: np.void, number: int) -> None:
             move(state, box, FLATTEN, OPERATOR_RESUME, OPERATOR, number, 0)
             return
         risk["peak_equity"] = max(1, state["account"]["equity"])
-        _watch(config, risk, risk["peak_equity"])
         move(state, box, NORMAL, OPERATOR_RESUME, OPERATOR, number, 0)
     else:
         move(state, box, max(HALT, risk["state"]), OPERATOR_HALT, OPERATOR, number, 0)
