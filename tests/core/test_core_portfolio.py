@@ -243,6 +243,18 @@ def test_nothing_is_flat_that_a_venue_would_let_us_close() -> None:
         assert portfolio.is_flat(config, state, 0) == flat
 
 
+def test_a_notional_is_rounded_down_before_a_venue_judges_it() -> None:
+    account = Account(CENTS)
+    position, config, state = account.state["positions"][0], account.config, account.state
+    position["base_units"], position["price"] = 50_000, 999_000  # 4.995 USDT
+    portfolio.hold(config, state, 0)
+    assert portfolio.is_flat(config, state, 0)
+    config["markets"][0]["instrument"]["min_notional"] = 499
+    assert not portfolio.is_flat(config, state, 0)
+    position["price"], config["markets"][0]["instrument"]["min_notional"] = 1, 1  # worth less than a cent
+    assert portfolio.is_flat(config, state, 0)
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_equity_at_its_bound_is_kept_and_beyond_it_is_refused(sign: int) -> None:
     account = Account((BTC,))
