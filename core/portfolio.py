@@ -78,7 +78,7 @@ def _change(position: np.void, units_moved: int, paid: int) -> None:
     """
     held = position["base_units"]
     position["base_units"] = held + units_moved
-    if held == 0 or units_moved == 0 or (held > 0) == (units_moved > 0):
+    if min(held, units_moved) >= 0 or max(held, units_moved) <= 0:
         position["cost"] += paid
     else:
         closed = min(abs(held), abs(units_moved))
@@ -183,7 +183,7 @@ def mark(config: np.void, state: np.void, index: int, mark2: int) -> None:
     if position["base_units"] == 0 and position["value"] == 0:
         account["equity"] = account["cash"] + account["holdings"]
         return
-    if position["per_mark"] != 0 and mark2 <= position["mark2_safe"]:
+    if mark2 <= position["mark2_safe"]:  # 0 where the product is not exact
         value = mark2 * position["per_mark"]
     else:
         value = units_value(config["markets"][index], mark2, position["base_units"])
@@ -198,8 +198,6 @@ def mark(config: np.void, state: np.void, index: int, mark2: int) -> None:
 @kernel
 def units_value(market: np.void, mark2: int, base_units: int) -> int:
     """Value of ``base_units`` at ``mark2`` half ticks in quote units, rounded down; owed units are rounded up."""
-    if base_units == 0:
-        return 0
     value, den = mark2 * market["instrument"]["value_num"], 2 * market["unit_den"]
     if base_units < 0:
         return -units.mul_div(value, -base_units, den, UP)
