@@ -41,7 +41,7 @@ STATE: Final = np.dtype(
         ("ask", "<i8"),
         ("ask_qty", "<i8"),
         ("touch_ns", "<i8"),  # when one of the four last changed
-        ("is_changed", "<i8"),  # 1: this event has changed the book so far
+        ("changed", "<i8"),  # sides whose levels this event has changed so far, bits as in ``Side``
         ("traded", "<i8"),  # signed lots that takers took in this event so far
         ("owed_bid", "<i8"),  # lots traded at the best bid that no update of the book has shown yet
         ("owed_ask", "<i8"),
@@ -70,6 +70,8 @@ IS_CLEAR: Final = int(Kind.CLEAR)
 IS_TOP: Final = int(Kind.TOP)
 IS_STATUS: Final = int(Kind.STATUS)
 BUY: Final = int(Side.BUY)
+SELL: Final = int(Side.SELL)
+BOTH: Final = int(Side.BUY | Side.SELL)
 LAST: Final = int(MarketFlag.LAST)
 TRADING: Final = int(MarketStatus.TRADING)
 AUCTION: Final = int(MarketStatus.AUCTION)
@@ -161,14 +163,14 @@ def _step(own: np.void, book: np.void, record: np.void, seq: int, out: np.void, 
     if kind == IS_LEVEL:
         level = as_level(record)
         books.set_level(book, level["side"] == BUY, level["price"], level["qty"])
-        own["is_changed"] = 1
+        own["changed"] |= level["side"]
     elif kind == IS_TRADE:
         _begin(own, record["ts_known"])
         _take_trade(own, as_trade(record))
     elif kind == IS_CLEAR:
         clear = as_clear(record)
         books.clear(book, clear["side"] == BUY, clear["price"])
-        own["is_changed"] = 1
+        own["changed"] |= clear["side"]
     elif kind == IS_STATUS:
         status = as_status(record)
         own["status"], own["status_until_ns"] = status["status"], status["until_ns"]
@@ -180,18 +182,18 @@ def _step(own: np.void, book: np.void, record: np.void, seq: int, out: np.void, 
     _begin(own, record["ts_known"])
     if kind == IS_TOP:
         top = as_top(record)
-        own["is_changed"] = 1
+        own["changed"] = BOTH
         _take_touch(own, top["ts_known"], top["bid"], max(1, top["bid_qty"]), top["ask"], max(1, top["ask_qty"]))
     else:
         bid, ask = book["bid"], book["ask"]
-        if own["is_changed"] == 1 and bid > 0 and ask > 0:
+        if own["changed"] != 0 and bid > 0 and ask > 0:
             _pool(own, book, bid, ask)
             bid_qty, ask_qty = books.qty_at(book, True, bid), books.qty_at(book, False, ask)
             _take_touch(own, record["ts_known"], bid, bid_qty, ask, ask_qty)
         else:
             _take_touch(own, record["ts_known"], bid, own["bid_qty"], ask, own["ask_qty"])
     _write(own, record["ts_known"], seq, out, extra)
-    own["is_changed"], own["traded"] = 0, 0
+    own["changed"], own["traded"] = 0, 0
     return 1
 
 
@@ -222,7 +224,7 @@ def _restart(own: np.void) -> None:
     own["flow"], own["flow_abs"] = 0.0, 0.0
     own["trades"], own["trade_flow"], own["trade_abs"] = 0, 0.0, 0.0
     own["queue_bid"], own["queue_ask"], own["refresh"] = 0.0, 0.0, 0.0
-    own["step"], own["steps"], own["sigma"] = -1, 0, 0.0
+    own["step"], own["steps"], own["sigma"], own["deviation"] = -1, 0, 0.0, 0
 
 
 @kernel
@@ -248,7 +250,7 @@ def _take_touch(own: np.void, now: int, bid: int, bid_qty: int, ask: int, ask_qt
         _restart(own)
         return
     flow = float(own["traded"])
-    if own["bid"] > 0 and own["is_changed"] == 1:
+    if own["bid"] > 0 and own["changed"] != 0:
         joined = _side_flow(own["bid"], own["bid_qty"], bid, bid_qty)
         left = -_side_flow(-own["ask"], own["ask_qty"], -ask, ask_qty)
         if joined < 0:
@@ -267,7 +269,7 @@ def _take_touch(own: np.void, now: int, bid: int, bid_qty: int, ask: int, ask_qt
     share = weight(own["events"], QUEUE_ALPHA)
     own["queue_bid"] += share * (bid_qty - own["queue_bid"])
     own["queue_ask"] += share * (ask_qty - own["queue_ask"])
-    if own["is_changed"] == 1:
+    if own["changed"] != 0:
         own["owed_bid"], own["owed_ask"] = 0, 0
         own["refresh"] += 1.0 / m.REFRESH_SECONDS
     liquidity.count(own, bid_qty + ask_qty, ask - bid)
@@ -282,22 +284,24 @@ def _side_flow(best: int, qty: int, best_now: int, qty_now: int) -> int:
 
 @kernel
 def _pool(own: np.void, book: np.void, bid: int, ask: int) -> None:
-    """Lots per pool of ticks from the touch. Inside the window every cell behind a best price is its own side's."""
+    """Lots per pool of ticks from the touch, on the sides that may differ: a level of one side can remove the other's.
+
+    Inside the window every cell behind a best price is its own side's.
+    """
     floor = book["floor"]
-    if bid - m.DEPTH_TICKS >= floor and ask + m.DEPTH_TICKS <= floor + BOOK_TICKS + 1:
+    in_window = bid - m.DEPTH_TICKS >= floor and ask + m.DEPTH_TICKS <= floor + BOOK_TICKS + 1
+    if own["changed"] & BUY != 0 or bid != own["bid"]:
         for k in range(POOLS):
-            bids, asks = 0, 0
+            lots = 0
             for ticks in range(EDGES[k], EDGES[k + 1]):
-                bids += book["levels"][(bid - ticks) & CELL]
-                asks -= book["levels"][(ask + ticks) & CELL]
-            own["pools"][k], own["pools"][POOLS + k] = bids, asks
-        return
-    for k in range(POOLS):
-        bids, asks = 0, 0
-        for ticks in range(EDGES[k], EDGES[k + 1]):
-            bids += books.qty_at(book, True, bid - ticks)
-            asks += books.qty_at(book, False, ask + ticks)
-        own["pools"][k], own["pools"][POOLS + k] = bids, asks
+                lots += book["levels"][(bid - ticks) & CELL] if in_window else books.qty_at(book, True, bid - ticks)
+            own["pools"][k] = lots
+    if own["changed"] & SELL != 0 or ask != own["ask"]:
+        for k in range(POOLS):
+            lots = 0
+            for ticks in range(EDGES[k], EDGES[k + 1]):
+                lots += -book["levels"][(ask + ticks) & CELL] if in_window else books.qty_at(book, False, ask + ticks)
+            own["pools"][POOLS + k] = lots
 
 
 @kernel
@@ -339,7 +343,7 @@ def _write(own: np.void, now: int, seq: int, out: np.void, extra: np.void) -> No
     extra["wide"] = 1.0 if ask - bid > 1 else 0.0
     extra["trade_imbalance"] = own["trade_flow"] / own["trade_abs"] if own["trade_abs"] > 0.0 else 0.0
     extra["sigma"] = 0.5 * ABSOLUTE_TO_SIGMA * own["sigma"]
-    extra["sigma_mad"] = 0.5 * MAD_TO_SIGMA * sigma.deviation(own)
+    extra["sigma_mad"] = 0.5 * MAD_TO_SIGMA * own["deviation"]
     if own["has_depth"] == 1 and bid > 0:
         extra["queue_bid"] = math.log(bid_qty / own["queue_bid"])
         extra["queue_ask"] = math.log(ask_qty / own["queue_ask"])

@@ -19,6 +19,7 @@ FIELDS: Final = [
     ("step_mid2", "<i8"),  # the mid then
     ("steps", "<i8"),  # changes sampled since the last restart
     ("sigma", "<f8"),  # weighted mean of |change|, half ticks
+    ("deviation", "<i8"),  # median absolute deviation of the window, half ticks
     ("ring", "<i8", (WINDOW,)),  # the last changes, half ticks
     ("sorted", "<i8", (WINDOW,)),  # the same, ascending; as many as are valid
 ]
@@ -46,6 +47,7 @@ def sample(own: np.void, step: int) -> None:
     if passed - 1 > WINDOW:
         own["sigma"] *= (1.0 - SIGMA_ALPHA) ** (passed - 1 - WINDOW)
     own["step"], own["step_mid2"] = step, mid2
+    own["deviation"] = _deviation(own)
 
 
 @kernel
@@ -87,7 +89,7 @@ def _first_from(own: np.void, held: int, change: int) -> int:
 
 
 @kernel
-def deviation(own: np.void) -> int:
+def _deviation(own: np.void) -> int:
     """Median of |change - median| of the window, half ticks: the nearest half of the changes, from the median out."""
     held = min(own["steps"], WINDOW)
     if held == 0:

@@ -1,4 +1,4 @@
-"""Floor and speed of the book kernel: ``python -m tests.benchmarks.bench_market_state [--rows 2000000]``, one JSON line.
+"""Speed of the book kernel: ``python -m tests.benchmarks.bench_market_state [--rows 2000000]`` prints one JSON line.
 
 A generated market (``tests.features.test_market_state.market``), or with ``--tape`` a file of ``core.records.RECORD``
 with depth. ``batch_per_s``: records a second in one batch; ``book_per_s``: the same tape through ``core.book`` alone,
