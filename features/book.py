@@ -184,14 +184,14 @@ def _step(own: np.void, book: np.void, record: np.void, seq: int, out: np.void, 
         top = as_top(record)
         own["changed"] = BOTH
         _take_touch(own, top["ts_known"], top["bid"], max(1, top["bid_qty"]), top["ask"], max(1, top["ask_qty"]))
-    else:
-        bid, ask = book["bid"], book["ask"]
-        if own["changed"] != 0 and bid > 0 and ask > 0:
+    elif own["has_depth"] == 1 and own["changed"] != 0:
+        bid, ask, bid_qty, ask_qty = book["bid"], book["ask"], 0, 0
+        if bid > 0 and ask > 0:
             _pool(own, book, bid, ask)
             bid_qty, ask_qty = books.qty_at(book, True, bid), books.qty_at(book, False, ask)
-            _take_touch(own, record["ts_known"], bid, bid_qty, ask, ask_qty)
-        else:
-            _take_touch(own, record["ts_known"], bid, own["bid_qty"], ask, own["ask_qty"])
+        _take_touch(own, record["ts_known"], bid, bid_qty, ask, ask_qty)
+    else:
+        _take_touch(own, record["ts_known"], own["bid"], own["bid_qty"], own["ask"], own["ask_qty"])
     _write(own, record["ts_known"], seq, out, extra)
     own["changed"], own["traded"] = 0, 0
     return 1

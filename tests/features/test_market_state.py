@@ -228,6 +228,14 @@ def test_without_depth_sizes_never_matter_and_depth_is_zero(lots: list[int]) -> 
     assert not extras["queue_bid"].any()
 
 
+def test_trades_between_quotes_keep_the_quote() -> None:
+    records = quotes([99, 0, 99], [101, 0, 102])
+    records["kind"][1], records["side"][1], records["a"][1], records["b"][1] = Kind.TRADE, Side.BUY, 101, 7
+    states, extras, _ = play(records, (FX,))
+    assert states["spread_ticks"].tolist() == [2, 2, 3] and extras["mid2"].tolist() == [200, 200, 201]
+    assert extras["trade_imbalance"].tolist() == [0, 1, 1] and states["ofi_norm"][1] == 1
+
+
 def test_an_instrument_with_depth_passes_over_quotes() -> None:
     assert len(play(quotes([99], [101]))[0]) == 0
 
