@@ -35,6 +35,7 @@ from feeds.tape import write_tape
 CHUNK_ROWS: Final = 65_536
 SILENCE_NS: Final = 10 * MINUTE_NS  # without a record: a finding
 SILENCE: Final = "silence"
+RECORDS: Final = "records"  # instead of a file: the rows of a finding are an instrument's records
 EXAMPLES: Final = 20
 COUNTED: Final = {"levels": Kind.LEVEL, "trades": Kind.TRADE, "clears": Kind.CLEAR, "quotes": Kind.TOP}
 MINUTES: Final = pa.schema(
@@ -147,9 +148,7 @@ def _note_silence(staged: _Staged, known: np.ndarray) -> None:
         staged.silences += 1
         if staged.silences <= EXAMPLES:
             value = f"{iso(int(before[row]))}/{iso(int(known[row]))}"
-            staged.log.examples.append(
-                {"file": "records", "row": staged.records + row, "rule": SILENCE, "value": value}
-            )
+            staged.log.examples.append({"file": RECORDS, "row": staged.records + row, "rule": SILENCE, "value": value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +199,7 @@ def _opening(before: np.ndarray, index: int, known_ns: int) -> np.ndarray:
     records["kind"], records["instrument"], records["flags"] = Kind.LEVEL, index, MarketFlag.SNAPSHOT
     for record, (side, price, lots) in zip(records, levels, strict=True):
         record["side"], record["a"], record["b"] = side, price, lots
-    records["flags"][-1:] |= MarketFlag.LAST
+    records["flags"][-1:] |= int(MarketFlag.LAST)
     return records
 
 
@@ -236,7 +235,8 @@ def _merged(parts: Sequence[_Part]) -> Iterator[np.ndarray]:
 
 def _write_minutes(path: Path, part: _Part) -> None:
     """What happened in each minute, for people and for the table of completeness."""
-    with FrameWriter(path, MINUTES) as writer:
+    about = {"symbol": path.stem, "interval_ns": str(MINUTE_NS)}
+    with FrameWriter(path, MINUTES.with_metadata(about)) as writer:
         held = pl.DataFrame()
         for chunk in part.chunks():
             held = pl.concat([held, _minutes(chunk)]) if len(held) else _minutes(chunk)
@@ -264,11 +264,11 @@ def _finished(minutes: pl.DataFrame) -> pl.DataFrame:
 
 
 def _write_findings(out: Path, symbols: Sequence[str], staged: Sequence[_Staged]) -> None:
-    rows = [
-        {"symbol": symbol} | finding
-        for symbol, item in zip(symbols, staged, strict=True)
-        for finding in item.log.examples
-    ]
+    rows = []
+    for symbol, item in zip(symbols, staged, strict=True):
+        place = {name: at for at, (name, _) in enumerate(item.log.files)} | {RECORDS: len(item.log.files)}
+        ordered = sorted(item.log.examples, key=lambda found: (place[found["file"]], found["row"]))
+        rows += [{"symbol": symbol} | finding for finding in ordered]
     (out / "findings.json").write_text("[" + ",\n".join(f"\n{json.dumps(row)}" for row in rows) + "\n]\n")
 
 
