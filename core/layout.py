@@ -62,6 +62,7 @@ PARAMS: Final = np.dtype(
         "taker_fee_ppm",
         "maker_fee_ppm",
         "adverse_milliticks",  # expected move against us after a fill
+        "flow_lots",  # lots expected to trade at the price of a resting order; 0: it surely fills
         "sigma_share_ppm",  # k of max(spread, k sigma)
         "entry",  # the way in: ``core.strategies.wants``
         "chase_ttl_ns",

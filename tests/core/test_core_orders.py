@@ -11,7 +11,7 @@ from core.layout import ORDER_SLOT, ORDERS, ORDERS_MAX
 from core.records import FILL, Action, Kind, Side
 from core.records import OrderState as S
 from tests.core.build import BTC, Desk, bars, only, order_report, predict, trading
-from tests.properties import account
+from tests.properties import holding
 
 ENDS = (S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED)
 LIVE = (S.PENDING_NEW, S.NEW, S.PARTIAL, S.PENDING_CANCEL, S.UNKNOWN)
@@ -27,7 +27,7 @@ def test_an_end_is_an_end() -> None:
 @pytest.mark.parametrize("state", [state for state in S if state != S.NONE])
 def test_every_cell_of_the_table_is_what_a_plain_reading_says(state: S) -> None:
     for to in S:
-        expected = account.after(state, to)
+        expected = holding.after(state, to)
         assert orders.AFTER[state, to] == (orders.IMPOSSIBLE if expected is None else expected), to
 
 
