@@ -19,6 +19,7 @@ from core.records import (
     ORDER,
     PREDICTION,
     STATUS,
+    TOP,
     TRADE,
     TRANSFER,
 )
@@ -48,6 +49,7 @@ as_order: Final = _cast_to(ORDER)
 as_fill: Final = _cast_to(FILL)
 as_intent: Final = _cast_to(INTENT)
 as_level: Final = _cast_to(LEVEL)
+as_top: Final = _cast_to(TOP)
 as_trade: Final = _cast_to(TRADE)
 as_clear: Final = _cast_to(CLEAR)
 as_status: Final = _cast_to(STATUS)

@@ -13,8 +13,9 @@ import plotly.graph_objects as go
 import pyarrow.parquet as pq
 
 from core.errors import BadInput, BadTape
-from core.records import DAY_NS
+from core.records import DAY_NS, MINUTE_NS
 from data import store
+from data.build_events import COUNTED
 from data.schema import check_bars
 from feeds.tape import Tape
 
@@ -29,6 +30,13 @@ select make_date(day::integer)::varchar as day, coalesce(bars, 0) as bars,
        (least((day + 1) * $day - $step, last) - greatest(day * $day, first)) // $step + 1 as expected
 from days left join present using (day), span order by day
 """
+_DESCRIBE_EVENTS = """
+with minutes as (from read_parquet($path))
+select count(*) as minutes, min(epoch_ns(time)) as first_ns, max(epoch_ns(time)) as last_ns,
+       sum(levels)::bigint as levels, sum(trades)::bigint as trades, sum(quotes)::bigint as quotes,
+       sum(clears)::bigint as clears, median(delay_ms) as delay_ms
+from minutes
+"""
 _DESCRIBE = """
 with bars as (from read_parquet($path))
 select count(*) as rows, min(epoch_ns(time)) as first_ns, max(epoch_ns(time)) as last_ns,
@@ -40,8 +48,12 @@ from bars
 def files(folder: Path) -> list[Row]:
     """The data files with their rows and sizes."""
     rows: list[Row] = [
-        {"file": f"bars/{path.name}", "rows": pq.read_metadata(path).num_rows, "bytes": path.stat().st_size}
-        for path in _bar_files(folder)
+        {
+            "file": f"{path.parent.name}/{path.name}",
+            "rows": pq.read_metadata(path).num_rows,
+            "bytes": path.stat().st_size,
+        }
+        for path in _files(folder)
     ]
     for path in sorted(folder.glob("*.tape")):
         rows.append(
@@ -51,9 +63,14 @@ def files(folder: Path) -> list[Row]:
 
 
 def describe(folder: Path) -> list[Row]:
-    """Per instrument: rows, first and last bar, bars missing between them, price range and mean volume in decimals."""
+    """Per instrument: rows, first and last bar, bars missing between them, price range and mean volume in decimals.
+
+    Of books and quotes: the records by kind, the minutes without any, and the median delay of a record.
+    """
+    if _has_events(folder):
+        return [_describe_events(path) for path in _files(folder)]
     table = []
-    for path in _bar_files(folder):
+    for path in _files(folder):
         about = _about(path)
         found = _query(_DESCRIBE, path=str(path))[0]
         expected = (found["last_ns"] - found["first_ns"]) // about["interval_ns"] + 1
@@ -73,10 +90,22 @@ def describe(folder: Path) -> list[Row]:
     return table
 
 
+def _describe_events(path: Path) -> Row:
+    found = _query(_DESCRIBE_EVENTS, path=str(path))[0]
+    first, last = found.pop("first_ns"), found.pop("last_ns")
+    silent = (last - first) // MINUTE_NS + 1 - found["minutes"]
+    delay_ms = round(found.pop("delay_ms"), 3)
+    span = {"symbol": path.stem, "first": store.iso(first), "last": store.iso(last)}
+    return span | found | {"minutes_silent": silent, "delay_ms": delay_ms}
+
+
 def completeness(folder: Path) -> list[Row]:
-    """Per instrument and UTC day, first to last bar: bars present, expected and missing."""
+    """Per instrument and UTC day, first to last bar: bars present, expected and missing.
+
+    Of books and quotes a minute with a record counts as a bar.
+    """
     table = []
-    for path in _bar_files(folder):
+    for path in _files(folder):
         about = _about(path)
         for row in _query(_COMPLETENESS, path=str(path), day=DAY_NS, step=about["interval_ns"]):
             table.append({"symbol": about["symbol"], **row, "missing": row["expected"] - row["bars"]})
@@ -87,8 +116,11 @@ def check(folder: Path) -> Row:
     """Read everything again: the tape's hash, each bar's schema, and that the tape holds exactly the Parquet's bars.
 
     Raises BadTape for an altered tape or one that differs from the bars, BrokenInvariant for a bar that no rule allows.
+    Of books and quotes the minutes are counted again.
     """
     tape = Tape.open(folder / "market.tape")
+    if _has_events(folder):
+        return _check_events(folder, tape)
     paths = [folder / "bars" / f"{instrument.symbol}.parquet" for instrument in tape.instruments]
     for path in paths:
         for frame in store.read_bars(path):
@@ -102,8 +134,20 @@ def check(folder: Path) -> Row:
     return {"tape_id": tape.tape_id, "rows": len(tape.records), "instruments": len(paths), "ok": True}
 
 
+def _check_events(folder: Path, tape: Tape) -> Row:
+    for index, instrument in enumerate(tape.instruments):
+        path = folder / "minutes" / f"{instrument.symbol}.parquet"
+        found, own = _query(_DESCRIBE_EVENTS, path=str(path))[0], tape.records[tape.records["instrument"] == index]
+        for name, kind in COUNTED.items():
+            if found[name] != (count := int((own["kind"] == kind).sum())):
+                raise BadTape(
+                    f"{path}: {found[name]} {name}, the tape holds {count}; make both with `dvc repro ingest`"
+                )
+    return {"tape_id": tape.tape_id, "rows": len(tape.records), "instruments": len(tape.instruments), "ok": True}
+
+
 def plot(folder: Path, out: Path) -> None:
-    """Draw the share of bars missing, instrument by day, as one self-contained HTML page."""
+    """Draw the share of bars (or minutes) missing, instrument by day, as one self-contained HTML page."""
     rows = completeness(folder)
     symbols = sorted({row["symbol"] for row in rows})
     days = sorted({row["day"] for row in rows})
@@ -117,15 +161,24 @@ def plot(folder: Path, out: Path) -> None:
             zmin=0,
             colorbar={"title": "missing", "tickformat": ".0%"},
         ),
-        layout={"title": "Share of bars missing per day", "height": 160 + 60 * len(symbols)},
+        layout={
+            "title": f"Share of {_files(folder)[0].parent.name} missing per day",
+            "height": 160 + 60 * len(symbols),
+        },
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.write_html(out, include_plotlyjs=True, div_id="completeness")
 
 
-def _bar_files(folder: Path) -> list[Path]:
-    if not (paths := sorted((folder / "bars").glob("*.parquet"))):
-        raise BadInput(f"{folder}/bars: no Parquet file; make it with `dvc repro ingest`")
+def _has_events(folder: Path) -> bool:
+    return (folder / "minutes").is_dir()
+
+
+def _files(folder: Path) -> list[Path]:
+    """The Parquet files of bars, or of minutes."""
+    kind = "minutes" if _has_events(folder) else "bars"
+    if not (paths := sorted((folder / kind).glob("*.parquet"))):
+        raise BadInput(f"{folder}/{kind}: no Parquet file; make it with `dvc repro ingest`")
     return paths
 
 

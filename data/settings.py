@@ -8,17 +8,21 @@ from core.records import MINUTE_NS
 from core.settings import Section, decimal, within
 
 STRENGTH_MAX = "4"
+EVENT_SOURCES = ("binance_ws", "lobster", "quotes")
+CLOCK_OFFSET_MS_MAX = 86_400_000
 DAYS_MAX = 36_525  # a hundred years: int64 ns reach three times as far from 1970
 
 
 class DataParams(Section, frozen=True, kw_only=True):
     """Which market is ingested. Days are UTC days; strengths are decimal strings, so that they have one byte form."""
 
-    source: Literal["synthetic", "parquet", "kline_csv"] = "synthetic"
+    source: Literal["synthetic", "parquet", "kline_csv", "binance_ws", "lobster", "quotes"] = "synthetic"
     path: str = "data/markets/builtin.yaml"  # what is read: a market file (synthetic) or a folder of files
     market: str = "data/markets/builtin.yaml"  # instruments: symbols, grids, fees
     symbols: tuple[str, ...] = ()  # empty: all of the market file
-    interval_minutes: int = 5
+    files: str = "*"  # books and quotes: which files below path, a pattern such as usdm-*.gz
+    clock_offset_ms: int = 0  # recordings: added to every time of receipt
+    interval_minutes: int = 5  # bars only
     days: int = 400  # synthetic: length; files: the last N days, 0 = all
     holdout: int = 0  # last N days cut off
     strength: str = "1"  # synthetic: planted signal
@@ -27,6 +31,7 @@ class DataParams(Section, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.interval_minutes < 1 or 1440 % self.interval_minutes:
             raise BadConfig(f"data.interval_minutes is {self.interval_minutes}; it must divide a day (1440)")
+        within("data.clock_offset_ms", self.clock_offset_ms, -CLOCK_OFFSET_MS_MAX, CLOCK_OFFSET_MS_MAX)
         within("data.days", self.days, 0, DAYS_MAX)
         within("data.holdout", self.holdout, 0, DAYS_MAX)
         if self.days and self.holdout >= self.days:
@@ -37,8 +42,15 @@ class DataParams(Section, frozen=True, kw_only=True):
             decimal(f"data.{name}", getattr(self, name), "0", STRENGTH_MAX)
         if self.source == "synthetic" and self.days == 0:
             raise BadConfig("data.days is 0; the synthetic source needs a length, for example 400")
+        if self.has_events and Decimal(self.inject_strength):
+            raise BadConfig('data.inject_strength is for bars; books and quotes are taken as they are: set it to "0"')
         if self.source == "synthetic" and Decimal(self.inject_strength):
             raise BadConfig("data.inject_strength is for recorded data; plant a synthetic signal with data.strength")
+
+    @property
+    def has_events(self) -> bool:
+        """The source tells books, trades or quotes, not bars."""
+        return self.source in EVENT_SOURCES
 
     @property
     def interval_ns(self) -> int:

@@ -115,6 +115,7 @@ class Market(Section, frozen=True, kw_only=True):
     maker_fee_ppm: int
     taker_fee_ppm: int
     fee_asset: str = "quote"
+    asset_class: str = "crypto_spot"  # a token of models (``features.market_state``); decides how a venue's feed counts
     listings: tuple[Listing, ...]
     dynamics: Dynamics | None = None
 

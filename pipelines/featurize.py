@@ -1,11 +1,11 @@
 """Stage featurize: the market tape through the feature kernel, and its labels.
 
-Reads ``artifacts/data/market.tape``; writes ``artifacts/features``: one array per quantity, row i belonging to record i
-of the tape, and ``spec.json``. The tape is read in chunks and the arrays are written through memory maps, so memory
-does not grow with the history.
+Reads ``artifacts/data/market.tape``; writes ``artifacts/features``. From bars: one array per quantity, row i belonging
+to record i of the tape, and ``spec.json``. From books and quotes: lanes of MarketStates (``data.lanes``), their labels
+and ``spec.json``. The tape is read in chunks and the arrays are written through memory maps, so memory does not grow
+with the history.
 """
 
-import os
 from pathlib import Path
 from typing import Final
 
@@ -14,13 +14,15 @@ import numpy as np
 from core.canonical import canonical_json
 from core.errors import BadInput
 from core.records import BAR, Kind
+from data import lanes
 from features import bars as kernel
 from features.spec import FeatureParams, FeatureSpec, bar_spec
 from feeds.tape import Tape
 from models import command
 from models.output import output_folder
 from pipelines import params
-from training import labels
+from training import event_labels, labels
+from training.event_labels import EventLabelParams
 from training.labels import LabelParams
 
 TAPE: Final = Path("artifacts/data/market.tape")
@@ -45,12 +47,12 @@ def featurize(
 
 def _fill(tape: Tape, folder: Path, spec: FeatureSpec, label: LabelParams, chunk_rows: int) -> None:
     rows = len(tape.records)
-    features = _create(folder / "features.npy", np.float32, (rows, spec.n_features))
-    ready = _create(folder / "ready.npy", np.bool_, (rows,))
-    sigma = _create(folder / "sigma.npy", np.float64, (rows,))
-    y = _create(folder / "label.npy", np.int8, (rows,))
-    known_at = _create(folder / "label_known_at.npy", np.int64, (rows,))
-    label_return = _create(folder / "label_return.npy", np.float32, (rows,))
+    features = lanes.create(folder / "features.npy", np.float32, (rows, spec.n_features))
+    ready = lanes.create(folder / "ready.npy", np.bool_, (rows,))
+    sigma = lanes.create(folder / "sigma.npy", np.float64, (rows,))
+    y = lanes.create(folder / "label.npy", np.int8, (rows,))
+    known_at = lanes.create(folder / "label_known_at.npy", np.int64, (rows,))
+    label_return = lanes.create(folder / "label_return.npy", np.float32, (rows,))
 
     state = kernel.new_state(spec, len(tape.instruments))
     waiting = np.zeros(0, np.int64)  # rows of earlier chunks whose horizon has not passed yet
@@ -67,12 +69,19 @@ def _fill(tape: Tape, folder: Path, spec: FeatureSpec, label: LabelParams, chunk
         array.flush()
 
 
-def _create(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
-    """A new array in the file ``path``, its room on the disk taken now: writing a map to a full disk is a SIGBUS."""
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    with open(path, "r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return array
+def featurize_events(tape: Tape, out: Path, label: EventLabelParams) -> None:
+    """Write the MarketStates and labels of a tape of books or quotes as lanes into ``out``/lanes; and its spec.json."""
+    specs = lanes.specs_of(tape)
+    document = {"features": {item.symbol: spec.as_json() for item, spec in zip(tape.instruments, specs, strict=True)}}
+    document |= {"features_hash": {item.symbol: spec.hash for item, spec in zip(tape.instruments, specs, strict=True)}}
+    document |= {"label": label.as_json(), "label_hash": label.hash, "tape_id": tape.tape_id}
+    with output_folder(out) as folder:
+        for lane in lanes.write(tape, folder / "lanes"):
+            made = event_labels.make(lane.states, lane.extra, lane.ready, label)
+            np.save(lane.folder / "delta_hat.npy", made.delta_hat)
+            np.save(lane.folder / "label_known_at.npy", made.known_at)
+            print(f"{lane.symbol} {lane.day}: {len(lane.states):,} events, {int(lane.ready.sum()):,} ready")
+        (folder / "spec.json").write_bytes(canonical_json(document))
 
 
 def _bars(tape: Tape, rows: slice | np.ndarray) -> np.ndarray:
@@ -84,8 +93,11 @@ def _bars(tape: Tape, rows: slice | np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Run the stage with ``params.yaml``."""
-    settings = params.load()
-    featurize(Tape.open(TAPE), OUT, settings.features, settings.labels)
+    settings, tape = params.load(), Tape.open(TAPE)
+    if tape.interval_ns == 0:
+        featurize_events(tape, OUT, settings.event_labels)
+    else:
+        featurize(tape, OUT, settings.features, settings.labels)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from core.errors import BadConfig
 from data.build import build
-from data.sources import open_source
+from data.build_events import build_events
+from data.sources import folder_of, open_source
 from feeds import market
 from models import command
 from models.output import output_folder
@@ -21,8 +22,19 @@ def ingest(params: parameters.Params, artifacts: Path) -> None:
     """Ingest what ``params.data`` names into ``artifacts``/data and /holdout. Raises as ``data.build.build`` does."""
     where = params.data.market
     listed = market.from_yaml(_read(Path(where)), where=where).select(params.data.symbols)
-    source = open_source(params.data, listed, params.seed)
     with output_folder(artifacts / "holdout") as holdout, output_folder(artifacts / "data") as out:
+        if params.data.has_events:
+            build_events(
+                folder_of(params.data),
+                listed,
+                params.data,
+                feed_latency_ns=params.execution.feed_latency_ns,
+                out=out,
+                holdout=holdout,
+                progress=print,
+            )
+            return
+        source = open_source(params.data, listed, params.seed)
         build(
             source,
             listed,

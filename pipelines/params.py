@@ -12,6 +12,7 @@ from data import fee_tables
 from data.settings import DataParams
 from evaluation.settings import EvaluationParams
 from features.spec import FeatureParams
+from training.event_labels import EventLabelParams
 from training.labels import LabelParams
 from training.settings import ModelParams, TrainingParams
 from training.splits import SplitParams
@@ -25,6 +26,7 @@ class Params(Section, frozen=True, kw_only=True):
     data: DataParams
     features: FeatureParams
     labels: LabelParams
+    event_labels: EventLabelParams = EventLabelParams()
     splits: SplitParams
     model: ModelParams
     training: TrainingParams

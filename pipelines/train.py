@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from core.errors import BadInput
 from core.settings import as_json
 from features.spec import spec_from_json
 from feeds.tape import Tape
@@ -30,7 +31,8 @@ def train(settings: params.Params, artifacts: Path) -> tuple[list[Fold], list[Fo
     Raises BadInput if features and tape do not belong together or the history is too short.
     """
     tape, features = artifacts / "data" / "market.tape", artifacts / "features"
-    Tape.open(tape)  # both verified once here; workers then map them unread
+    if Tape.open(tape).interval_ns == 0:  # both verified once here; workers then map them unread
+        raise BadInput(f"{tape}: books and quotes; networks are trained on bars only: set data.source to bars")
     made_from = verify_output(features, stage="featurize")
     data = open_dataset(tape, features)
     warmup_ns = spec_from_json(read_spec(features)["features"]).warmup_ns

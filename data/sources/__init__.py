@@ -25,9 +25,15 @@ def open_source(params: DataParams, market: Market, seed: int) -> Source:
             seed=seed,
             strength=float(params.strength),
         )
-    folder = Path(params.path)
-    if not folder.is_dir():
-        raise BadInput(f"data.path: {folder} is not a folder; name the folder that holds the files")
+    folder = folder_of(params)
     if params.source == "parquet":
         return Parquet(folder=folder)
     return KlineCsv(folder=folder, interval_minutes=params.interval_minutes)
+
+
+def folder_of(params: DataParams) -> Path:
+    """The folder that holds the files. Raises BadInput if there is none."""
+    folder = Path(params.path)
+    if not folder.is_dir():
+        raise BadInput(f"data.path: {folder} is not a folder; name the folder that holds the files")
+    return folder

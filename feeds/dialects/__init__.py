@@ -21,6 +21,7 @@ from core.records import RECORD, RECORD_BYTES
 LOTS_MAX: Final = 2**42  # lots of one level or trade: what the queue models can count in their fractions
 TIME_MAX_NS: Final = 2**61
 WORDS: Final = struct.Struct("<8q")  # a record as words: two times, its head, its body
+DIGITS_MAX: Final = 40  # of a number in a frame
 EXAMPLES_MAX: Final = 20  # findings kept per rule; all are counted
 VALUE_CHARS_MAX: Final = 120
 
@@ -93,7 +94,7 @@ class Whole(dict[str, int]):
     whoever reports it: venues hold remainders of orders from the time of a finer grid.
     """
 
-    __slots__ = ("_denominator", "_most", "_numerator", "_rounds", "rounded")
+    __slots__ = ("_most", "_rounds", "_step", "_times", "rounded")
     REMEMBERED_MAX: Final = 1 << 20
 
     def __init__(self, step: str, most: int, *, rounds: bool = False):
@@ -102,15 +103,16 @@ class Whole(dict[str, int]):
         grid = Fraction(step)
         if grid <= 0:
             raise BadConfig(f"a grid of {step}; a tick or lot is above 0")
-        self._numerator, self._denominator, self._most = grid.numerator, grid.denominator, most
+        self._times, self._most = grid.denominator, most
+        self._step = tuple(grid.numerator * 10**places for places in range(DIGITS_MAX + 1))  # by decimal places
 
     def __missing__(self, text: str) -> int:
         whole, _, part = text.partition(".")
         digits = whole + part
-        if not (digits.isascii() and digits.isdigit() and whole) or len(digits) > 40:
+        if not (digits.isascii() and digits.isdigit() and whole) or len(digits) > DIGITS_MAX:
             is_negative = text.startswith("-") and digits[1:].isdigit()
             raise BadFrame(Rule.NEGATIVE if is_negative else Rule.NOT_FINITE, text)
-        steps, rest = divmod(int(digits) * self._denominator, self._numerator * 10 ** len(part))
+        steps, rest = divmod(int(digits) * self._times, self._step[len(part)])
         if steps > self._most:
             raise BadFrame(Rule.TOO_LARGE, text)
         if rest and self._rounds:

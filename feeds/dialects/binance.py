@@ -11,7 +11,7 @@ Records are in the order they became known: ``ts_known`` never decreases, and is
 
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
-from itertools import chain, compress
+from itertools import compress
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -162,7 +162,8 @@ class Normaliser:
             self._refuse(received_ns, bad.rule, bad.value, kind)
         except UNREADABLE as error:
             self._refuse(received_ns, Rule.GARBAGE, error, kind)
-        self._report_rounded()
+        if self._lots.rounded:
+            self._report_rounded()
 
     def on_snapshot(self, received_ns: int, body: bytes) -> None:
         """The REST depth answer: the book begins anew at its id, and updates that waited for it are used."""
@@ -199,10 +200,11 @@ class Normaliser:
 
     def _levels(self, bids: Pairs, asks: Pairs, update: int, flags: int) -> np.ndarray:
         """Both sides as LEVEL records without times, (n, 8) int64; the last completes the book. Raises BadFrame."""
-        text, n_bids = list(chain.from_iterable(bids + asks)), len(bids)
-        prices = list(map(self._ticks.__getitem__, text[::2]))
-        lots = list(map(self._lots.__getitem__, text[1::2]))
-        _check_sides(prices[:n_bids], prices[n_bids:], lots)
+        ticks, lots_of, n_bids = self._ticks, self._lots, len(bids)
+        bid_prices, ask_prices = [ticks[price] for price, _ in bids], [ticks[price] for price, _ in asks]
+        lots = [lots_of[qty] for _, qty in bids] + [lots_of[qty] for _, qty in asks]
+        _check_sides(bid_prices, ask_prices, lots)
+        prices = bid_prices + ask_prices
         rows = np.zeros((len(prices), 8), "<i8")
         rows[:n_bids, 2] = head(LEVEL, BUY, self._writer.index, 0, flags)
         rows[n_bids:, 2] = head(LEVEL, SELL, self._writer.index, 0, flags)

@@ -14,6 +14,8 @@ from data.__main__ import app
 from feeds.tape import HEAD_BYTES
 from models import command
 from tests.data.candles import Frames, candles, ingest
+from tests.data.test_data_events import PERP, two_files
+from tests.data.test_data_events import ingest as ingest_events
 
 DAY = 288
 WHOLE = candles(4 * DAY)
@@ -92,3 +94,23 @@ def test_what_is_not_there_is_named_with_its_exit_code(tmp_path: Path) -> None:
     code, text = run("describe", "--folder", str(tmp_path))
     assert code == 30 and "no Parquet file" in text
     assert run("tape", str(tmp_path / "market.tape"))[0] == 31
+
+
+def test_books_and_quotes_have_the_same_commands(tmp_path: Path) -> None:
+    """Seven rows of two files: three minutes pass, one of them in silence."""
+    folder = ingest_events(two_files(tmp_path / "raw"), PERP, tmp_path / "out", "binance_ws")
+    (row,) = catalog.describe(folder)
+    assert (row["symbol"], row["levels"], row["trades"], row["clears"]) == ("BTC-USDT", 6, 1, 4)
+    assert (row["minutes"], row["minutes_silent"], row["delay_ms"]) == (2, 0, 0.0)
+    assert catalog.files(folder)[0]["file"] == "minutes/BTC-USDT.parquet"
+    assert [(row["day"], row["missing"]) for row in catalog.completeness(folder)] == [
+        ("2024-08-08", 0), ("2024-08-09", 0),
+    ]  # fmt: skip
+    assert catalog.check(folder)["ok"]
+    for command_line in (("ls",), ("describe",), ("describe", "--days"), ("check", "--json")):
+        assert run(*command_line, "--folder", str(folder))[0] == 0
+    assert run("plot", "--folder", str(folder), "--out", str(tmp_path / "page.html"))[0] == 0
+    assert "Share of minutes missing per day" in (tmp_path / "page.html").read_text()
+    ingest_events(two_files(tmp_path / "raw"), PERP, tmp_path / "late", "binance_ws", holdout=1)
+    (tmp_path / "late/data/minutes/BTC-USDT.parquet").replace(folder / "minutes/BTC-USDT.parquet")
+    assert run("check", "--folder", str(folder))[0] == 31

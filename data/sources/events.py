@@ -1,0 +1,226 @@
+"""Where books, trades and quotes come from: one reader per family of files, most of them a dialect fed from disk.
+
+A reader yields an instrument's records in the order they became known and writes into an ``EventLog`` what it could not
+use. It only reads; ``data.build_events`` makes the tape.
+"""
+
+import gzip
+import io
+import re
+import zipfile
+import zlib
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.errors import BadInput
+from core.instruments import Instrument
+from core.layout import PRICE_TICKS_MAX
+from core.records import TOP, Kind, MarketFlag
+from data.grid import Grid
+from data.sources.protocol import CHUNK_ROWS
+from feeds.dialects import Findings, Rule, binance, lobster
+from feeds.market import Listing
+
+_LOBSTER_NAME: Final = re.compile(r"([A-Z.]+)_(\d{4}-\d{2}-\d{2})_\d+_\d+_message_\d+\.csv")
+_NEW_YORK: Final = ZoneInfo("America/New_York")
+_QUOTE_COLUMNS: Final = ("time", "bid", "ask")
+
+
+@dataclass(slots=True)
+class EventLog:
+    """What came of reading one instrument's files. Rows count from 0 in each file."""
+
+    files: list[tuple[str, int]] = field(default_factory=list)  # name, first row of it among all rows
+    rows: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: list[dict[str, Any]] = field(default_factory=list)  # the first findings of each rule
+
+    def begin(self, file: str) -> None:
+        """The rows that follow are of ``file``."""
+        self.files.append((file, self.rows))
+
+    def add(self, findings: Findings) -> None:
+        """Take over what a dialect found; its rows are counted over all files since the first."""
+        self.counts.update({rule.value: count for rule, count in findings.counts.items()})
+        starts = [first for _, first in self.files]
+        for found in findings.examples:
+            name, first = self.files[max(0, bisect_right(starts, found.row) - 1)]
+            self.examples.append(
+                {"file": name, "row": found.row - first, "rule": found.rule.value, "value": found.value}
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One instrument's files, and the terms they are read under."""
+
+    paths: tuple[Path, ...]
+    listing: Listing
+    instrument: Instrument
+    index: int
+    is_perpetual: bool
+    feed_latency_ns: int  # for files that have one clock only
+    clock_offset_ns: int  # added to every time of receipt
+
+
+Reader = Callable[[Reading, EventLog], Iterator[np.ndarray]]
+
+
+def files_of(folder: Path, pattern: str, listing: Listing, *, is_equity: bool) -> tuple[Path, ...]:
+    """The files of ``folder`` that match ``pattern`` and name the listing, in order of their names.
+
+    A name holds base and quote, in any case and with or without a separator; of an equity the base alone. Raises
+    BadInput if there is none.
+    """
+    wanted = re.compile(rf"(?<![a-z]){listing.base}[-_]?{'' if is_equity else listing.quote}(?![a-z])", re.I)
+    paths = sorted(folder.glob(pattern))
+    own = tuple(path for path in paths if wanted.search(path.name))
+    if not own:
+        raise BadInput(
+            f"{folder}: none of {len(paths)} files that match data.files {pattern!r} names {listing.symbol}; add them, "
+            f"correct data.files, or leave the symbol out with data.symbols"
+        )
+    return own
+
+
+def binance_recording(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
+    """Raw WebSocket recordings: gzip, a line is the time of receipt in ns, a space, and the message."""
+    normaliser = binance.Normaliser(
+        reading.instrument,
+        binance.Market.FUTURES if reading.is_perpetual else binance.Market.SPOT,
+        symbol=f"{reading.listing.base}{reading.listing.quote}",
+        index=reading.index,
+        clock_offset_ns=reading.clock_offset_ns,
+    )
+    yield from binance.recorded(_lines(reading.paths, log), normaliser)
+    log.add(normaliser.findings)
+
+
+def lobster_days(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
+    """LOBSTER's files, a zip per ticker and day that holds the message and the orderbook file."""
+    for path in reading.paths:
+        with _readable(path), zipfile.ZipFile(path) as files:
+            names = [name for name in files.namelist() if _LOBSTER_NAME.fullmatch(name)]
+            if len(names) != 1 or names[0].replace("message", "orderbook") not in files.namelist():
+                raise BadInput(f"{path}: needs one ..._message_... and its ..._orderbook_... file; get the day again")
+            match = _LOBSTER_NAME.fullmatch(names[0])
+            day = date.fromisoformat(match[2] if match else "")
+            midnight = datetime(day.year, day.month, day.day, tzinfo=_NEW_YORK)
+            findings = Findings()
+            one = EventLog()
+            one.begin(names[0])
+            messages, rows = files.open(names[0]), files.open(names[0].replace("message", "orderbook"))
+            with messages, rows:
+                yield from lobster.records(
+                    _counted(messages, one),
+                    rows,
+                    reading.instrument,
+                    findings,
+                    midnight_ns=int(midnight.timestamp()) * 1_000_000_000,
+                    latency_ns=reading.feed_latency_ns,
+                    index=reading.index,
+                )
+            one.add(findings)
+            log.files += one.files
+            log.rows += one.rows
+            log.counts += one.counts
+            log.examples += one.examples
+
+
+def quote_files(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
+    """Quotes without sizes in Parquet: time (UTC), bid, ask. Crossed quotes are left out, locked ones noted."""
+    findings, last_ns = Findings(), 0
+    for path in reading.paths:
+        log.begin(path.name)
+        with _readable(path), pq.ParquetFile(path) as file:
+            if missing := [name for name in _QUOTE_COLUMNS if name not in file.schema_arrow.names]:
+                raise BadInput(f"{path}: column {', '.join(missing)} is missing; needed are time (UTC), bid and ask")
+            for batch in file.iter_batches(CHUNK_ROWS, columns=list(_QUOTE_COLUMNS)):
+                frame = pl.DataFrame(pa.Table.from_batches([batch]))
+                records = _quotes(path, frame, reading, log.rows, findings, last_ns)
+                last_ns = int(records["ts_event"][-1]) if len(records) else last_ns
+                log.rows += len(frame)
+                yield records
+    log.add(findings)
+
+
+def _quotes(
+    path: Path, frame: pl.DataFrame, reading: Reading, first_row: int, findings: Findings, last_ns: int
+) -> np.ndarray:
+    if frame.schema["time"] not in (pl.Datetime("ns", "UTC"), pl.Datetime("us", "UTC"), pl.Datetime("ms", "UTC")):
+        raise BadInput(f"{path}: time is {frame.schema['time']}; give it as UTC timestamps")
+    grid = Grid.of(reading.listing)
+    ns = frame["time"].dt.epoch("ns").fill_null(-1).to_numpy()
+    bid, ask = (frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in ("bid", "ask"))
+    with np.errstate(invalid="ignore"):
+        bids, asks = grid.ticks(bid), grid.ticks(ask)
+        latest = np.maximum.accumulate(np.concatenate([[last_ns], ns]))[:-1]
+        rules = {
+            Rule.NOT_FINITE: ~(np.isfinite(bid) & np.isfinite(ask)),
+            Rule.BAD_TIME: ns <= 0,
+            Rule.NOT_POSITIVE: (bids < 1) | (asks < 1),
+            Rule.TOO_LARGE: (bids > PRICE_TICKS_MAX) | (asks > PRICE_TICKS_MAX),
+            Rule.OFF_GRID: grid.off(bid) | grid.off(ask),
+            Rule.BACKWARD: ns < latest,
+            Rule.CROSSED: bids > asks,
+        }
+    good = np.ones(len(frame), bool)
+    for rule, broken in rules.items():  # a row is named under the first rule that it breaks
+        _note(findings, rule, broken & good, first_row, frame)
+        good &= ~broken
+    _note(findings, Rule.LOCKED, good & (bids == asks), first_row, frame)
+    records = np.zeros(int(good.sum()), TOP)
+    records["ts_event"], records["ts_known"] = ns[good], ns[good] + reading.feed_latency_ns
+    records["kind"], records["instrument"], records["flags"] = Kind.TOP, reading.index, MarketFlag.LAST
+    records["bid"], records["ask"] = bids[good], asks[good]
+    return records
+
+
+def _note(findings: Findings, rule: Rule, rows: np.ndarray, first_row: int, frame: pl.DataFrame) -> None:
+    for place, row in enumerate(np.flatnonzero(rows).tolist()):
+        if place >= 20:
+            findings.counts[rule] += int(rows.sum()) - place
+            return
+        findings.add(first_row + row, rule, " ".join(f"{name}={frame[name][row]}" for name in _QUOTE_COLUMNS))
+
+
+def _lines(paths: tuple[Path, ...], log: EventLog) -> Iterator[bytes]:
+    for path in paths:
+        log.begin(path.name)
+        with _readable(path), gzip.open(path, "rb") as file:
+            yield from _counted(file, log)
+
+
+def _counted(lines: Any, log: EventLog) -> Iterator[bytes]:
+    for line in lines:
+        log.rows += 1
+        yield line
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what a damaged file raises into BadInput that names it."""
+    try:
+        yield
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, io.UnsupportedOperation, pa.ArrowException) as error:
+        raise BadInput(f"{path}: cannot be read to its end ({error}); it may be truncated: fetch it again") from None
+
+
+# name -> reader, and whether the records have depth
+READERS: Final[dict[str, tuple[Reader, bool]]] = {
+    "binance_ws": (binance_recording, True),
+    "lobster": (lobster_days, True),
+    "quotes": (quote_files, False),
+}
