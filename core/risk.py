@@ -24,6 +24,7 @@ from core.outbox import emit
 from core.records import PPM, Command, Kind, Metric, Reason, RiskState
 from core.units import DOWN, INT64_MAX, UP, mul_div, ratio_ppm, share_ppm
 
+PEAK_MAX: Final = 2**61  # far above any equity, and what divides by it still fits
 RISK: Final = int(Kind.RISK)
 NORMAL: Final = int(RiskState.NORMAL)
 CAUTION: Final = int(RiskState.CAUTION)
@@ -351,7 +352,9 @@ def transferred(config: np.void, state: np.void, amount: int) -> None:
     """
     risk, equity = state["risk"], state["account"]["equity"]
     before = equity - amount
-    if before > 0 and equity > 0:
+    if before > 0 and equity > 0 and risk["peak_equity"] // before >= PEAK_MAX // equity:
+        risk["peak_equity"] = PEAK_MAX  # almost everything was lost, and still is: the ratio no longer fits
+    elif before > 0 and equity > 0:
         risk["peak_equity"] = max(equity, mul_div(risk["peak_equity"], equity, before, UP))
     else:
         risk["peak_equity"] = max(1, max(equity, risk["peak_equity"] + amount))

@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 
 from core import risk
 from core.errors import BadInput
-from core.records import DAY_NS, FUNDING, PPM, TRANSFER, FeeAsset, Kind, Reason, TransferCause
+from core.records import DAY_NS, FUNDING, PPM, TRANSFER, FeeAsset, Kind, Reason, RiskState, TransferCause
 from tests.core.build import BTC, START_NS, Desk, bars, only, trading
 
 USDT = 10**8  # quote units
 CASH = 100_000 * USDT
 CLOSE = 1_000_000  # 10,000 USDT
 BASE_UNITS_MAX = 2**61
+NO_DAILY = {"daily_stop_ppm": PPM, "flatten_daily_loss_ppm": PPM}
 NO_TIERS = {"caution_drawdown_ppm": 500_000, "halt_drawdown_ppm": 600_000, "flatten_drawdown_ppm": 700_000}
 # limit: (its settings, where it is reached below 100,000 USDT of start, day and week, what is recorded)
 LIMITS = {
@@ -169,9 +170,10 @@ def test_a_transfer_beyond_what_fits_is_refused(sign: int) -> None:
         transfer(desk, sign * (BASE_UNITS_MAX + 1), TransferCause.ADJUSTMENT, asset=FeeAsset.BASE)
     with pytest.raises(BadInput, match="a transfer is beyond"):
         transfer(desk, sign * (most + 1), TransferCause.ADJUSTMENT)
-    cheap = started(price=1, profile="margin")
-    with pytest.raises(BadInput, match="equity left the range"):
-        transfer(cheap, sign * BASE_UNITS_MAX, TransferCause.ADJUSTMENT, asset=FeeAsset.BASE)
+    for price in (1, CLOSE):
+        held = started(price=price, profile="margin")
+        with pytest.raises(BadInput, match="a transfer is worth more"):
+            transfer(held, sign * BASE_UNITS_MAX, TransferCause.ADJUSTMENT, asset=FeeAsset.BASE)
 
 
 @pytest.mark.parametrize(
@@ -195,6 +197,28 @@ def test_a_transfer_of_the_whole_bound_is_taken() -> None:
     transfer(desk, 10**8, TransferCause.DEPOSIT, asset=FeeAsset.BASE)
     transfer(desk, -int(desk.config[0]["equity_max"]), TransferCause.ADJUSTMENT)
     assert desk.state[0]["account"]["equity"] == CASH + 10_000 * USDT - int(desk.config[0]["equity_max"])
+
+
+def test_a_flat_account_is_not_lifted_beyond_the_bound_in_steps() -> None:
+    """What is refused changes nothing."""
+    desk = started()
+    most = int(desk.config[0]["equity_max"])
+    transfer(desk, most - CASH, TransferCause.DEPOSIT)
+    with pytest.raises(BadInput, match="a transfer is beyond"):
+        transfer(desk, 1, TransferCause.DEPOSIT)
+    assert desk.state[0]["account"]["equity"] == desk.state[0]["account"]["cash"] == most
+
+
+@pytest.mark.parametrize("left", [1, 10, 1_000, 10**6])
+def test_a_deposit_after_almost_everything_was_lost_is_taken_and_the_loss_stays(left: int) -> None:
+    """The peak that keeps the ratio does not fit 64 bits: it stays as far above equity as it can."""
+    desk = started(**NO_DAILY)
+    lose_to(desk, left)
+    transfer(desk, 50 * CASH, TransferCause.DEPOSIT)
+    state = desk.state[0]
+    assert state["account"]["equity"] == 50 * CASH + left
+    assert state["risk"]["peak_equity"] > 4 * state["account"]["equity"]
+    assert state["risk"]["state"] >= RiskState.HALT
 
 
 def test_base_units_before_a_first_price_have_no_worth() -> None:
