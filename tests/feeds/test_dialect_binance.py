@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from core.instruments import Instrument
 from core.records import CLEAR, LEVEL, RECORD, TOP, TRADE, Kind, MarketFlag, Reason, Side
 from feeds.dialects import EXAMPLES_MAX, Rule
-from feeds.dialects.binance import Market, Normaliser, recorded
+from feeds.dialects.binance import Market, Normaliser
+from feeds.dialects.frames import recorded
 from feeds.dialects.sequence import WAITING_MAX
 
 BTC = Instrument(symbol="BTC/USDT", base="BTC", quote="USDT", tick="0.1", lot="0.001")
