@@ -193,6 +193,10 @@ class Writer:
         """What follows belongs to the next frame."""
         self.row, self._start = self.row + 1, len(self._words)
 
+    def keep(self) -> None:
+        """What is written of this frame stays, even if the rest of it is refused."""
+        self._start = len(self._words)
+
     def refuse(self, rule: Rule, value: object) -> None:
         """Nothing of this frame becomes a record."""
         del self._words[self._start :]

@@ -68,7 +68,7 @@ class _Book(msgspec.Struct, gc=False):
 
 class _Books(msgspec.Struct, gc=False):
     type: Literal["snapshot", "update"]
-    data: Annotated[list[_Book], msgspec.Meta(min_length=1)]
+    data: Annotated[list[_Book], msgspec.Meta(min_length=1, max_length=1)]
 
 
 class _Trade(msgspec.Struct, gc=False):
@@ -225,10 +225,9 @@ class Normaliser(Follower):
 
     def _on_book(self, received_ns: int, frame: bytes) -> None:
         read = _BOOKS.decode(frame)
-        for book in read.data:
-            if self._is_own(book.symbol):
-                self._count += 1
-                self._use(received_ns, book, is_snapshot=read.type == "snapshot")
+        if self._is_own(read.data[0].symbol):
+            self._count += 1
+            self._use(received_ns, read.data[0], is_snapshot=read.type == "snapshot")
 
     def _use(self, received_ns: int, book: _Book, *, is_snapshot: bool) -> None:
         ts_event = utc_ns(book.timestamp)

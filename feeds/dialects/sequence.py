@@ -93,6 +93,7 @@ class Sequence:
         """There is no book from here on."""
         if self.has_book:
             self._clear(known, known, self.at, INVALID, LAST)
+            self._writer.keep()
         self.at = -1
 
     def _wait(self, update: Update) -> None:
