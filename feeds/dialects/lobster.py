@@ -175,6 +175,7 @@ def _checked(pairs: _Pairs, places: int, terms: tuple[int, int], clock_ns: int) 
     pairs.refuse(Rule.BACKWARD, ns < before)
     pairs.note(Rule.OFF_GRID, between)
     message[between, 3] = 0
+    message[~pairs.good], lots[~pairs.good], prices[~pairs.good] = 0, 0, 0  # whatever stands there, no cast sees it
     pairs.note(Rule.NOT_A_TRADE, kind == AUCTION)
     pairs.note(Rule.PART_LOT, (lots % lot != 0).any(1) | (~is_halt & (order[:, 0] % lot != 0)))
     return _in_steps(message, ns, np.where(empty[:, :, None], 0, np.stack([prices // step, lots // lot], 2)), step, lot)

@@ -97,6 +97,9 @@ class Sequence:
         self.at = -1
 
     def _wait(self, update: Update) -> None:
+        """Keep ``update``. Where ids go back, those above it are of another count or damaged: they wait no longer."""
+        while self._waiting and self._waiting[-1].update > update.update:
+            self._found(self._waiting.pop(), Rule.BACKWARD)
         if len(self._waiting) == WAITING_MAX:
             self._found(self._waiting.popleft(), Rule.NO_SNAPSHOT)
         self._waiting.append(update)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core.instruments import Instrument
 from core.records import CLEAR, LEVEL, RECORD, TOP, TRADE, Kind, MarketFlag, Reason, Side
-from feeds.dialects import EXAMPLES_MAX, Rule
+from feeds.dialects import AHEAD_MAX_NS, EXAMPLES_MAX, Rule
 from feeds.dialects.binance import Market, Normaliser
 from feeds.dialects.frames import recorded
 from feeds.dialects.sequence import WAITING_MAX
@@ -291,6 +291,7 @@ def test_answers_and_unwanted_tops_are_passed_over() -> None:
     made.on_frame(NOW, b'{"result": null, "id": 1}')
     made.on_frame(NOW, json.dumps(json.loads(trade(1))["data"]).encode())  # a bare event names itself
     assert rows(made.take(), "kind") == [(Kind.TRADE,)] and not made.findings.counts
+    assert made.findings.passed == {"bookTicker": 1, "answer": 1}
 
 
 def test_what_waits_for_a_snapshot_is_bounded() -> None:
@@ -302,6 +303,31 @@ def test_what_waits_for_a_snapshot_is_bounded() -> None:
     assert made.book_id == -1
     made.on_snapshot(NOW, snapshot(4))
     assert made.book_id == WAITING_MAX + 4
+
+
+def test_ids_damaged_upward_do_not_keep_the_book_from_coming_back() -> None:
+    made = with_book(10)
+    made.on_frame(NOW, depth(10**15, 10**15 + 1))  # a gap, so it waits
+    made.on_frame(NOW, depth(10, 11))
+    made.on_snapshot(NOW, snapshot(10))
+    assert made.book_id == 11 and rules(made) == {Rule.GAP: 1, Rule.BACKWARD: 1}
+
+
+def test_an_update_that_ends_within_the_last_one_contradicts_it() -> None:
+    made = with_book(10)
+    made.on_frame(NOW, depth(10, 10**15))  # its end is damaged: what follows lies within it
+    made.on_frame(NOW, depth(12, 14))
+    assert made.book_id == -1 and rules(made) == {Rule.GAP: 1}
+    made.on_snapshot(NOW, snapshot(13))
+    assert made.book_id == 14
+
+
+def test_no_damaged_time_carries_the_records_into_the_future() -> None:
+    made = with_book(10)
+    made.on_frame(NOW, trade(1, T=MS + AHEAD_MAX_NS // 10**6 + 1))
+    made.on_frame(2**62, depth(10, 11))
+    made.on_frame(NOW, trade(1))
+    assert (made.take()["ts_known"] == NOW).all() and rules(made) == {Rule.BAD_TIME: 2}
 
 
 def test_findings_name_the_first_and_count_all() -> None:
