@@ -60,7 +60,7 @@ class Rule(StrEnum):
     CHECKSUM = "checksum"  # the book is not the venue's by the venue's own checksum: invalid until the next snapshot
     CLOCK_BEHIND = "clock_behind"  # received before it happened: taken as known when it happened
     NOT_A_TRADE = "not_a_trade"  # insurance fund, liquidation transfer and the like
-    DISAGREES = "disagrees"  # two files of one recording tell different books
+    DISAGREES = "disagrees"  # two files of one recording tell different books, or venue and caller different precisions
     UNEQUAL_LENGTH = "unequal_length"  # two files of one recording have different numbers of rows
 
 
