@@ -140,6 +140,21 @@ def test_an_update_that_was_seen_changes_nothing(before: int, last: int, rule: R
     assert len(made.take()) == 1
 
 
+def test_an_update_from_long_ago_changes_nothing() -> None:
+    made = with_book(9)
+    for last in (10, 11, 12, 10):
+        made.on_frame(NOW, depth(last - 1, last))
+    assert made.book_id == 12 and rules(made) == {Rule.BACKWARD: 1}
+
+
+def test_an_update_that_waits_twice_is_used_once() -> None:
+    made = normaliser()
+    for last in (11, 11, 12):
+        made.on_frame(NOW, depth(last - 1, last, [("99.9", "1.000")]))
+    made.on_snapshot(NOW, snapshot(10))
+    assert made.book_id == 12 and len(made.take()) == 6 and rules(made) == {Rule.DUPLICATE: 1}
+
+
 def test_an_overlap_is_used_and_said() -> None:
     made = with_book(9)
     made.on_frame(NOW, depth(9, 12))
@@ -341,6 +356,7 @@ def test_findings_name_the_first_and_count_all() -> None:
 def test_a_recording_is_its_lines() -> None:
     stamp = str(NOW).encode()
     lines = [stamp + b" " + snapshot(10).replace(b": ", b":"), b"", b"x y\n", stamp, stamp + b" " + trade(1) + b"\n"]
+    lines.append(b"9" * 5000 + b" " + trade(2))  # more digits than Python reads
     made = normaliser()
     records = np.concatenate(list(recorded(lines, made)))
     assert rows(records, "kind") == [(Kind.CLEAR,)] * 2 + [(Kind.LEVEL,)] * 2 + [(Kind.TRADE,)]
@@ -348,6 +364,7 @@ def test_a_recording_is_its_lines() -> None:
         (1, Rule.GARBAGE),
         (2, Rule.GARBAGE),
         (3, Rule.GARBAGE),
+        (5, Rule.GARBAGE),
     ]
 
 

@@ -233,6 +233,9 @@ def test_a_lost_connection_invalidates_the_book() -> None:
 
 ELEVEN = {f"{100 - k}.0": "1" for k in range(11)}
 CROSSING = {"100.1": "1"}
+TWO = json.dumps(
+    {"channel": "book", "type": "update", "data": 2 * json.loads(book("update", {}, {}, 0))["data"]}
+).encode()
 BAD_BOOKS = [
     (book("update", {"99.85": "1"}, {}, 0), Rule.OFF_GRID),
     (book("update", {"99.8": "0.000000001"}, {}, 0), Rule.PART_LOT),  # finer than the venue writes
@@ -257,7 +260,9 @@ BAD_BOOKS = [
     (book("snapshot", ELEVEN, {}, checksum(ELEVEN, {})), Rule.TOO_LARGE),
     (book("snapshot", [("99.8", "1"), ("99.80", "1")], {}, checksum({"99.8": "1"}, {})), Rule.DUPLICATE_LEVEL),
     (b'{"channel": "book", "type": "update", "data": []}', Rule.GARBAGE),
+    (TWO, Rule.GARBAGE),
     (b'{"channel": "b\\u0000ok", "data": []}', Rule.FOREIGN),
+    (b'{"channel": "level3", "method": "subscribe"}', Rule.FOREIGN),
     (b'{"chanel": "book"}', Rule.FOREIGN),
     (b"", Rule.GARBAGE),
     (b"null", Rule.GARBAGE),
