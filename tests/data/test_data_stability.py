@@ -48,7 +48,7 @@ def test_alike_instruments_pass_and_a_shifted_feature_fails(tmp_path: Path) -> N
     (tmp_path / "same").mkdir()
     (tmp_path / "other").mkdir()
     same, other = made(tmp_path / "same", sizes=1), made(tmp_path / "other", sizes=20)
-    quantities = ("ofi_norm", "qimbalance", "refresh_hz")
+    quantities = ("ofi_norm", "qimbalance", "trade_imbalance")
     alike = {row["field"]: row["psi"] for row in between_instruments(same) if row["of"] == "B"}
     assert all(alike[name] < LIMIT for name in quantities)
     shifted = between_instruments(other)
