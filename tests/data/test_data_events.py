@@ -201,13 +201,26 @@ def test_a_lobster_day_begins_at_new_york_s_midnight(tmp_path: Path) -> None:
     ("file", "content", "source", "market", "message"),
     [
         ("usdm-ethusdt.gz", b"", "binance_ws", PERP, "none of 1 files that match data.files '\\*' names BTC-USDT"),
-        ("btcusdt.gz", gzip.compress(b"x" * 99_999)[:60], "binance_ws", PERP, "btcusdt.gz: cannot be read to its end"),
+        (
+            "btcusdt.gz",
+            gzip.compress(b"x" * 99_999, mtime=0)[:60],
+            "binance_ws",
+            PERP,
+            "btcusdt.gz: cannot be read to its end",
+        ),
         ("btcusdt.gz", b"plain text", "binance_ws", PERP, "btcusdt.gz: cannot be read to its end"),
-        ("btcusdt.gz", gzip.compress(b"no line of a recording"), "binance_ws", PERP, "no record in 1 rows .*garbage"),
-        ("btcusdt.gz", gzip.compress(b""), "binance_ws", PERP, "no record in 0 rows"),
+        (
+            "btcusdt.gz",
+            gzip.compress(b"no line of a recording", mtime=0),
+            "binance_ws",
+            PERP,
+            "no record in 1 rows .*garbage",
+        ),
+        ("btcusdt.gz", gzip.compress(b"", mtime=0), "binance_ws", PERP, "no record in 0 rows"),
         ("XYZ.zip", b"PK", "lobster", NASDAQ, "XYZ.zip: cannot be read to its end"),
         ("EURUSD.parquet", b"PAR1", "quotes", FX, "EURUSD.parquet: cannot be read to its end"),
     ],
+    ids=["unnamed", "cut", "not gzip", "no recording", "empty", "no zip", "no parquet"],
 )
 def test_what_cannot_be_read_is_named_with_a_remedy(
     tmp_path: Path, file: str, content: bytes, source: str, market: Market, message: str
