@@ -10,6 +10,7 @@ Days are UTC days counted back from the midnight at or after the last bar.
 import json
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +23,11 @@ from core.errors import BadInput
 from core.records import DAY_NS, PPM
 from data import store
 from data.clean import FINDINGS, GAP, QUARANTINE, Cleaned, clean
+from data.resample import PARTIAL, Resampler
 from data.settings import DataParams
 from data.sources.protocol import Source
 from feeds import injection
-from feeds.market import Market
+from feeds.market import Listing, Market
 from feeds.tape import write_tape
 
 QUARANTINE_MAX_PPM: Final = 10_000  # of an instrument's rows: beyond it the file is not this market's
@@ -71,7 +73,7 @@ def build(
     The same inputs give the same bytes. Raises BadInput with the thing, the value, the limit and the remedy; then the
     folders are not to be used.
     """
-    tallies = _clean_all(source, market, params.interval_ns, out)
+    tallies = _clean_all(source, market, params, out)
     end = max(_midnight_after(tally.last_ns) for tally in tallies.values() if tally.last_ns is not None)
     cut = end - params.holdout * DAY_NS
     start = end - params.days * DAY_NS if params.days else min(tally.first_ns for tally in tallies.values())
@@ -107,7 +109,7 @@ def build(
     _write_json(holdout / "summary.json", {"days": params.holdout} | late)
 
 
-def _clean_all(source: Source, market: Market, interval_ns: int, out: Path) -> dict[str, _Tally]:
+def _clean_all(source: Source, market: Market, params: DataParams, out: Path) -> dict[str, _Tally]:
     """Judge every row; good ones go to ``out``/staged, findings and quarantine to their files."""
     tallies: dict[str, _Tally] = {}
     with (
@@ -118,18 +120,45 @@ def _clean_all(source: Source, market: Market, interval_ns: int, out: Path) -> d
         separator = "\n"
         for listing, instrument in zip(market.listings, market.instruments(), strict=True):
             tally = tallies[listing.symbol] = _Tally()
-            with store.bar_writer(out / "staged" / f"{listing.symbol}.parquet", instrument, interval_ns) as writer:
-                for chunk in source.chunks(listing):
-                    cleaned = clean(chunk, listing, interval_ns, tally.last_ns)
-                    tally.add(cleaned)
-                    writer.write(cleaned.bars)
-                    quarantine.write(cleaned.quarantine.select(pl.lit(listing.symbol).alias("symbol"), *QUARANTINE))
-                    for finding in cleaned.findings.select(*FINDINGS).to_dicts():
+            staged = out / "staged" / f"{listing.symbol}.parquet"
+            with store.bar_writer(staged, instrument, params.interval_ns) as writer:
+                for bars, found, refused in _cleaned(source, listing, params, tally):
+                    writer.write(bars)
+                    quarantine.write(refused.select(pl.lit(listing.symbol).alias("symbol"), *QUARANTINE))
+                    for finding in found:
                         findings.write(separator + json.dumps({"symbol": listing.symbol} | finding))
                         separator = ",\n"
             _check_tally(listing.symbol, tally)
         findings.write("\n]\n")
     return tallies
+
+
+def _cleaned(
+    source: Source, listing: Listing, params: DataParams, tally: _Tally
+) -> Iterator[tuple[pl.DataFrame, list[dict[str, Any]], pl.DataFrame]]:
+    """Per chunk of ``listing``'s rows its bars of the wanted length, the findings and the rows set aside."""
+    resampler, file = Resampler(params.file_ns, params.interval_ns), ""
+    for chunk in source.chunks(listing):
+        cleaned = clean(chunk, listing, params.file_ns, tally.last_ns)
+        tally.add(cleaned)
+        found, file = cleaned.findings.select(*FINDINGS).to_dicts(), chunk.file
+        bars = cleaned.bars
+        if params.file_ns != params.interval_ns:
+            bars = resampler.push(bars)
+            found += _partial(resampler, file, tally)
+        yield bars, found, cleaned.quarantine
+    if len(rest := resampler.flush()):
+        yield rest, _partial(resampler, file, tally), pl.DataFrame(schema=QUARANTINE)
+
+
+def _partial(resampler: Resampler, file: str, tally: _Tally) -> list[dict[str, Any]]:
+    """Findings of longer bars that lack some of their parts; their row is no row of the file."""
+    partial = resampler.take_partial()
+    tally.rules[PARTIAL] += len(partial)
+    return [
+        {"file": file, "row": -1, "rule": PARTIAL, "value": f"{store.iso(opened)} lacks {missing}"}
+        for opened, missing in partial
+    ]
 
 
 def _check_tally(symbol: str, tally: _Tally) -> None:

@@ -25,6 +25,7 @@ class DataParams(Section, frozen=True, kw_only=True):
     files: str = "*"  # books and quotes: which files below path, a pattern such as usdm-*.gz
     clock_offset_ms: int = 0  # recordings: added to every time of receipt
     interval_minutes: int = 5  # bars only
+    file_minutes: int = 0  # files of shorter bars: their length; 0: interval_minutes
     days: int = 400  # synthetic: length; files: the last N days, 0 = all
     holdout: int = 0  # last N days cut off
     strength: str = "1"  # synthetic: planted signal
@@ -33,6 +34,13 @@ class DataParams(Section, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.interval_minutes < 1 or 1440 % self.interval_minutes:
             raise BadConfig(f"data.interval_minutes is {self.interval_minutes}; it must divide a day (1440)")
+        if self.file_minutes and (self.file_minutes < 1 or self.interval_minutes % self.file_minutes):
+            raise BadConfig(
+                f"data.file_minutes is {self.file_minutes}; it must divide data.interval_minutes "
+                f"({self.interval_minutes}), or be 0"
+            )
+        if self.file_minutes and self.source == "synthetic":
+            raise BadConfig("data.file_minutes is for files; the synthetic market makes bars as they are wanted: set 0")
         within("data.clock_offset_ms", self.clock_offset_ms, -CLOCK_OFFSET_MS_MAX, CLOCK_OFFSET_MS_MAX)
         within("data.days", self.days, 0, DAYS_MAX)
         within("data.holdout", self.holdout, 0, DAYS_MAX)
@@ -53,6 +61,11 @@ class DataParams(Section, frozen=True, kw_only=True):
     def has_events(self) -> bool:
         """The source tells books, trades or quotes, not bars."""
         return self.source in EVENT_SOURCES
+
+    @property
+    def file_ns(self) -> int:
+        """Length of a bar in the files."""
+        return (self.file_minutes or self.interval_minutes) * MINUTE_NS
 
     @property
     def interval_ns(self) -> int:

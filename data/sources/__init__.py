@@ -28,7 +28,7 @@ def open_source(params: DataParams, market: Market, seed: int) -> Source:
     folder = folder_of(params)
     if params.source == "parquet":
         return Parquet(folder=folder)
-    return KlineCsv(folder=folder, interval_minutes=params.interval_minutes)
+    return KlineCsv(folder=folder, interval_minutes=params.file_minutes or params.interval_minutes)
 
 
 def folder_of(params: DataParams) -> Path:
