@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from core.records import MINUTE_NS
+from core.settings import as_json as as_json_data
 from data import catalog, stability
+from data.holdout import LOG, open_holdout, read_log
 from data.store import iso
 from feeds.tape import Tape
 from models import command
@@ -67,6 +69,20 @@ def psi(
     _show(rows, as_json)
     if rows[0]["psi"] > limit:
         raise typer.Exit(10)
+
+
+@app.command()
+def holdout(
+    why: Annotated[str, typer.Option(help="Why it is read now, for the log. Without it the log is shown.")] = "",
+    folder: Annotated[Path, typer.Option(help="The hold-out that ingest cut off.")] = Path("artifacts/holdout"),
+    out: Annotated[Path, typer.Option(help="Where the opened tape is written.")] = Path("artifacts/holdout.tape"),
+    log: Annotated[Path, typer.Option(help="The log; git-tracked, so that no clone forgets a reading.")] = LOG,
+    as_json: Json = False,
+) -> None:
+    """Open the final hold-out, once per release, and log who did and why; or show who has."""
+    if why:
+        open_holdout(folder / "market.tape", out, log, why=why)
+    _show([as_json_data(reading) for reading in read_log(log)], as_json)
 
 
 @app.command()

@@ -4,6 +4,8 @@ Written into a folder (``data``) and, for the last ``holdout`` days, into a seco
 
     market.tape  bars/<symbol>.parquet  findings.json  quarantine.parquet  summary.json
 
+The second one holds its tape and summary only.
+
 Days are UTC days counted back from the midnight at or after the last bar.
 """
 
@@ -89,10 +91,11 @@ def build(
             store.merged([_bars(folder, symbol) for symbol in tallies], params.interval_ns, feed_latency_ns),
             instruments=market.instruments(),
             interval_ns=params.interval_ns,
-            meta=_meta(params, seed),
+            meta=_meta(params, seed) | ({"holdout": True} if folder == holdout else {}),
         )
         for folder in folders
     ]
+    shutil.rmtree(holdout / "bars", ignore_errors=True)  # its tape alone knows that it is not to be read
     _write_json(
         out / "summary.json",
         {

@@ -106,6 +106,7 @@ def build_events(
         ):
             raise BadInput(f"{empty}: no records in the days kept; raise data.days or lower data.holdout")
         meta = {"source": params.source, "has_depth": has_depth, "asset_class": market.asset_class}
+        meta |= {"holdout": True} if into == holdout else {}
         tape = into / "market.tape"
         ids.append(write_tape(tape, _merged(parts), instruments=market.instruments(), interval_ns=0, meta=meta))
         kept.append(parts)

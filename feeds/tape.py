@@ -44,13 +44,16 @@ class Tape:
     meta: dict[str, Any]  # what the writer added: source, seed, fold, warm-up rows
 
     @classmethod
-    def open(cls, path: Path | str, *, verify: bool = True) -> "Tape":
+    def open(cls, path: Path | str, *, verify: bool = True, holdout: bool = False) -> "Tape":
         """Open ``path``; with ``verify`` read it through once and compare its hash.
 
-        Raises BadTape for a missing, truncated, extended, altered or foreign file.
+        Raises BadTape for a missing, truncated, extended, altered or foreign file, and for the final hold-out unless
+        ``holdout`` says that it is meant: only ``data.holdout`` does, which logs it.
         """
         path = Path(path)
         head = _read_head(path)
+        if head["meta"].get("holdout") and not holdout:
+            raise BadTape(f"{path}: the final hold-out, which no stage reads; `python -m data holdout --help` opens it")
         size = path.stat().st_size
         expected = HEAD_BYTES + head["rows"] * RECORD_BYTES
         if size != expected:

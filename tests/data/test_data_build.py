@@ -76,15 +76,15 @@ def test_same_inputs_give_the_same_bytes_however_they_are_cut(tmp_path: Path) ->
 
 def test_holdout_is_cut_from_tape_and_bars(tmp_path: Path) -> None:
     summary = ingest(tmp_path, FRAMES, holdout=2)
-    early, late = (Tape.open(tmp_path / name / "market.tape").records for name in ("data", "holdout"))
+    early, late = (Tape.open(tmp_path / name / "market.tape", holdout=True).records for name in ("data", "holdout"))
     cut = int(START.timestamp()) * 10**9 + 3 * synthetic.DAY_NS
     assert early["ts_event"].max() == cut  # the bar that closes at midnight still belongs to the day before
     assert late["ts_event"].min() == cut + 300_000_000_000
     assert len(early) + len(late) == 10 * DAY - 7
     assert summary["days"] == 3 and summary["rows"] == len(early)
-    for name, expected in (("data", early), ("holdout", late)):
-        paths = [tmp_path / name / "bars" / f"{symbol}.parquet" for symbol in FRAMES.frames]
-        assert sum(len(frame) for path in paths for frame in store.read_bars(path)) == len(expected)
+    paths = [tmp_path / "data/bars" / f"{symbol}.parquet" for symbol in FRAMES.frames]
+    assert sum(len(frame) for path in paths for frame in store.read_bars(path)) == len(early)
+    assert sorted(path.name for path in (tmp_path / "holdout").iterdir()) == ["market.tape", "summary.json"]
 
 
 def test_days_keeps_the_last_ones(tmp_path: Path) -> None:
@@ -141,8 +141,11 @@ def test_injection_is_deterministic_marked_and_reaches_the_holdout(tmp_path: Pat
     assert tree(tmp_path / "first") == tree(tmp_path / "again")
     assert first["tape_id"] != plain["tape_id"]
     for part in ("data", "holdout"):
-        changed, before = (Tape.open(tmp_path / name / part / "market.tape") for name in ("first", "plain"))
-        assert changed.meta == {"source": "parquet", "seed": None, "strength": "1", "injected": True}
+        changed, before = (
+            Tape.open(tmp_path / name / part / "market.tape", holdout=True) for name in ("first", "plain")
+        )
+        marked = {"holdout": True} if part == "holdout" else {}
+        assert changed.meta == {"source": "parquet", "seed": None, "strength": "1", "injected": True} | marked
         assert np.array_equal(changed.records["ts_known"], before.records["ts_known"])
         assert not np.array_equal(changed.records.view(BAR)["close"], before.records.view(BAR)["close"])
 

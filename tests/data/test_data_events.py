@@ -143,7 +143,9 @@ def test_a_cut_begins_with_the_book_as_it_is(tmp_path: Path) -> None:
     raw = two_files(tmp_path / "raw")
     whole = Tape.open(ingest(raw, PERP, tmp_path / "whole", "binance_ws") / "market.tape").records
     folder = ingest(raw, PERP, tmp_path / "cut", "binance_ws", holdout=1)
-    early, late = (Tape.open(path / "market.tape").records for path in (folder, folder.with_name("holdout")))
+    early, late = (
+        Tape.open(path / "market.tape", holdout=True).records for path in (folder, folder.with_name("holdout"))
+    )
     midnight = (NIGHT // DAY_NS + 1) * DAY_NS
     assert (early["ts_known"] < midnight).all() and (late["ts_known"] >= midnight).all()
     assert early.tobytes() == whole[whole["ts_known"] < midnight].tobytes()

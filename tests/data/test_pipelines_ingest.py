@@ -96,7 +96,7 @@ def test_recorded_candles_become_a_tape_with_and_without_the_signal(tmp_path: Pa
         stage.ingest(params_with(tmp_path, **common, inject_strength=strength), tmp_path / name)
         tapes[name] = Tape.open(tmp_path / name / "data/market.tape")
         assert len(tapes[name].records) == 5 * 60 * 288
-        assert len(Tape.open(tmp_path / name / "holdout/market.tape").records) > 5 * 29 * 288
+        assert len(Tape.open(tmp_path / name / "holdout/market.tape", holdout=True).records) > 5 * 29 * 288
     real, injected = (tapes[name].records.view(BAR) for name in ("real", "injected"))
     assert (real["ts_known"] == injected["ts_known"]).all() and (real["volume"] == injected["volume"]).all()
     assert (real["close"] != injected["close"]).mean() > 0.9
