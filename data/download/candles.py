@@ -55,15 +55,19 @@ async def download(venue: Venue, request: Request, report: Report) -> dict[str, 
     """
     with files.only_writer(request.folder):
         jobs = await _plan(venue, request)
-        results = await asyncio.gather(*(_update(venue, job, report) for job in jobs), return_exceptions=True)
-        if faults := [result for result in results if isinstance(result, BaseException)]:
-            if unexpected := [fault for fault in faults if not isinstance(fault, BadInput)]:
-                raise unexpected[0]
-            files.summarise(request.folder, jobs[0].interval_ms)
-            raise BadInput("; ".join(str(fault) for fault in faults))
+        updates = (_update(venue, job, report) for job in jobs)
+        results = await asyncio.gather(*updates, return_exceptions=True)
         found = files.summarise(request.folder, jobs[0].interval_ms)
-        for job, (added, changed) in zip(jobs, results, strict=True):
-            found["symbols"][job.pair.stem] |= {"added": added, "changed": changed}
+        faults: list[str] = []
+        for job, result in zip(jobs, results, strict=True):
+            if isinstance(result, BadInput):
+                faults.append(str(result))
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                found["symbols"][job.pair.stem] |= {"added": result[0], "changed": result[1]}
+        if faults:
+            raise BadInput("; ".join(faults))
         return found
 
 
@@ -83,7 +87,7 @@ def _job(venue: str, pair: Pair, request: Request, interval_ms: int, end_ms: int
     if path.exists() and (stored is None or stored.symbol != pair.symbol):
         held = f"holds {stored.symbol}" if stored else "was not made by a download"
         raise BadInput(f"{path} {held}; use another --out for {pair.symbol}")
-    since_ms = request.since_ms if request.since_ms is not None else stored and stored.since_ms
+    since_ms = stored.since_ms if stored and request.since_ms is None else request.since_ms
     if since_ms is None:
         raise BadInput(f"{path} does not exist yet; say with --since where {pair.symbol} is to begin")
     since_ms = -(-since_ms // interval_ms) * interval_ms

@@ -20,15 +20,14 @@ import pyarrow.parquet as pq
 
 from core.errors import BadInput
 from data import store
-from data.download.venue import CANDLE
+from data.download.venue import CANDLE, VALUES
 from models.atomic import partial_name, rename, write_atomic
 
 SUMMARY: Final = "download.json"
 _KEY: Final = b"portcullis.download"
 _NS_PER_MS: Final = 1_000_000
 _ARROW: Final = pa.schema(
-    [pa.field("time", pa.timestamp("ns", "UTC"), nullable=False)]
-    + [pa.field(name, pa.float64()) for name in CANDLE.names[1:]]
+    [pa.field("time", pa.timestamp("ns", "UTC"), nullable=False)] + [pa.field(name, pa.float64()) for name in VALUES]
 )
 
 
@@ -55,7 +54,7 @@ def read_pages(path: Path) -> Iterator[np.ndarray]:
     for frame in store.read_bars(path):
         candles = np.empty(len(frame), CANDLE)
         candles["time_ms"] = frame["time"].dt.epoch("ms").to_numpy()
-        for name in CANDLE.names[1:]:
+        for name in VALUES:
             candles[name] = frame[name].to_numpy()
         yield candles
 
@@ -119,7 +118,7 @@ def _lock(descriptor: int, folder: Path) -> None:
 
 def _frame(page: np.ndarray) -> pl.DataFrame:
     time = pl.Series("time", page["time_ms"] * _NS_PER_MS).cast(pl.Datetime("ns", "UTC"))
-    return pl.DataFrame([time, *(pl.Series(name, page[name]) for name in CANDLE.names[1:])])
+    return pl.DataFrame([time, *(pl.Series(name, page[name]) for name in VALUES)])
 
 
 def _range(path: Path, about: About, interval_ms: int) -> dict[str, Any]:

@@ -23,7 +23,8 @@ import numpy as np
 
 from core.errors import BadInput
 
-CANDLE: Final = np.dtype([("time_ms", "<i8")] + [(name, "<f8") for name in ("open", "high", "low", "close", "volume")])
+VALUES: Final = ("open", "high", "low", "close", "volume")  # prices in quote, volume in base
+CANDLE: Final = np.dtype([("time_ms", "<i8"), *((name, "<f8") for name in VALUES)])
 PAGE_CANDLES: Final = 500  # asked for at once where ccxt does not know the venue's limit
 BUSY: Final = (408, 418, 425, 429)  # HTTP: come back later; and all from 500
 SHOWN: Final = 8  # names in an error
