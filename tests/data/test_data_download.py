@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
 from core.errors import BadInput
+from data.download import files
 from data.download.candles import Request, download
-from data.download.files import only_writer
 from data.download.venue import Patience, open_venue
 from data.schema import check_raw
 from data.sources.parquet import Parquet
@@ -233,6 +234,22 @@ def test_a_killed_download_goes_on_where_it_was(venue: Binance, tmp_path: Path) 
     assert content(tmp_path / "killed") == content(tmp_path / "once")
 
 
+def test_a_write_that_fails_leaves_the_file_as_it_was(venue: Binance, tmp_path: Path) -> None:
+    fetch(venue, tmp_path, ["BTC-USDT"])
+    before = content(tmp_path)
+    path = tmp_path / "BTC_USDT.parquet"
+    about = files.read_about(path)
+    assert about
+
+    def pages() -> Iterator[np.ndarray]:
+        yield from files.read_pages(path)
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        files.write(path, about, pages())
+    assert content(tmp_path) == before
+
+
 def test_what_does_not_exist_is_named_with_what_does(venue: Binance, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"no symbol 'BTC/USD'; there is, for example, BTC/USDT"):
         fetch(venue, tmp_path, ["BTC-USD"])
@@ -255,7 +272,7 @@ def test_a_folder_holds_one_venue_and_timeframe_and_no_strangers(venue: Binance,
     pl.DataFrame({"time": [1]}).write_parquet(tmp_path / "ETH_USDT.parquet")
     with pytest.raises(BadInput, match=r"was not made by a download"):
         fetch(venue, tmp_path, ["ETH-USDT"])
-    with only_writer(tmp_path), pytest.raises(BadInput, match="another download writes to it"):
+    with files.only_writer(tmp_path), pytest.raises(BadInput, match="another download writes to it"):
         fetch(venue, tmp_path, ["BTC-USDT"])
 
 
