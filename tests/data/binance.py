@@ -26,6 +26,7 @@ class Binance:
     now_ms: int = DAY1_MS + DAY_MS
     pairs: tuple[tuple[str, str], ...] = (("BTC", "USDT"), ("ETH", "USDT"), ("BNB", "USDT"))
     listed_ms: int = 0  # no candles before
+    is_windowed: bool = False  # as OKX and Bybit: an answer covers `limit` times from startTime on, even if none exists
     gaps: set[int] = field(default_factory=set)  # open times without a candle
     closes: dict[tuple[str, int], str] = field(default_factory=dict)  # by id and open time: another close
     faults: dict[tuple[str, int], str] = field(
@@ -63,9 +64,10 @@ class Binance:
     def klines(self, name: str, interval: str, start_ms: int, limit: int) -> list[list[Any]]:
         """What the venue has from ``start_ms`` on, the open candle included."""
         step_ms = INTERVALS_MS[interval]
+        end_ms = start_ms + limit * step_ms if self.is_windowed else self.now_ms + 1
         time_ms = -(-max(start_ms, self.listed_ms) // step_ms) * step_ms
         found: list[list[Any]] = []
-        while time_ms <= self.now_ms and len(found) < limit:
+        while time_ms < min(end_ms, self.now_ms + 1) and len(found) < limit:
             if time_ms not in self.gaps:
                 found.append(self._kline(name, time_ms, step_ms))
             time_ms += step_ms

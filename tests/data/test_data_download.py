@@ -1,6 +1,7 @@
 """`python -m data download` against a loopback venue: the same bytes whatever happens on the way."""
 
 import asyncio
+import email.utils
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from ccxt.async_support.base.throttler import Throttler
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.errors import BadInput
 from data.download import files
@@ -77,6 +82,7 @@ def rows(path: Path) -> list[tuple[Any, ...]]:
 
 def test_files_are_what_the_parquet_source_reads(venue: Binance, tmp_path: Path) -> None:
     found = fetch(venue, tmp_path)
+    assert list(found["symbols"]) == ["BNB_USDT", "BTC_USDT", "ETH_USDT"]
     assert sorted(content(tmp_path)) == ["BNB_USDT.parquet", "BTC_USDT.parquet", "ETH_USDT.parquet", "download.json"]
     for symbol in ALL:
         base, quote = symbol.split("-")
@@ -95,6 +101,7 @@ def test_files_are_what_the_parquet_source_reads(venue: Binance, tmp_path: Path)
 
 
 def test_side_by_side_and_in_any_order_gives_the_bytes_of_one_at_a_time(venue: Binance, tmp_path: Path) -> None:
+    venue.latency_s = dict.fromkeys(("BTCUSDT", "ETHUSDT", "BNBUSDT"), 0.3)  # time enough for others, were they let
     fetch(venue, tmp_path / "serial", concurrency=1)
     assert venue.peak == 1
     with served(Binance(together=threading.Barrier(3))) as other:  # broken unless three requests are there at once
@@ -111,9 +118,14 @@ def test_side_by_side_and_in_any_order_gives_the_bytes_of_one_at_a_time(venue: B
 @pytest.mark.parametrize("request_number", [1, 2])
 def test_a_passing_fault_changes_nothing(fault: str, request_number: int, venue: Binance, tmp_path: Path) -> None:
     venue.faults = {("BTCUSDT", request_number): fault}
+    if fault != "empty":  # that is believed the second time
+        venue.faults["BTCUSDT", request_number + 1] = fault
+    venue.retry_after = "soon" if fault == "503" else "0"
     fetch(venue, tmp_path, ["BTC-USDT"])
     assert rows(tmp_path / "BTC_USDT.parquet") == truth(venue, "BTCUSDT")
-    assert (len(venue.asked) > 2) == (fault not in ("twice", "shuffled"))  # asked again unless nothing was lacking
+    starts = venue.starts()["BTCUSDT"]
+    asked_again = len(set(starts)) < len(starts)
+    assert asked_again == (fault not in ("twice", "shuffled"))  # these lack nothing
 
 
 @pytest.mark.parametrize("fault", ["500", "half", "cut"])
@@ -130,12 +142,14 @@ def test_while_the_venue_asks_to_wait_nobody_asks(venue: Binance, tmp_path: Path
     assert all(at - told[2] >= 1.0 for _, _, at in venue.asked[1:])
 
 
-def test_a_wait_beyond_patience_ends_at_once(venue: Binance, tmp_path: Path) -> None:
-    venue.faults, venue.retry_after = {("BTCUSDT", 1): "429"}, "7200"
+@pytest.mark.parametrize("retry_after", ["7200", email.utils.formatdate(time.time() + 7200, usegmt=True)])
+def test_a_wait_beyond_patience_ends_at_once(retry_after: str, venue: Binance, tmp_path: Path) -> None:
+    venue.faults, venue.retry_after = {("BTCUSDT", 1): "429"}, retry_after
     with pytest.raises(
-        BadInput, match=r"BTC/USDT candles of 1m from 2025-01-01.*asks to wait 7200 s, the limit is 300"
+        BadInput, match=r"BTC/USDT candles of 1m from 2025.* asks to wait [67]\d{3} s, the limit is 300"
     ):
         fetch(venue, tmp_path, ["BTC-USDT"])
+    assert len(venue.asked) == 1
 
 
 def test_the_end_of_patience_names_the_request_and_leaves_the_others_whole(venue: Binance, tmp_path: Path) -> None:
@@ -143,11 +157,30 @@ def test_the_end_of_patience_names_the_request_and_leaves_the_others_whole(venue
     with pytest.raises(
         BadInput, match=r"ETH/USDT candles of 1m from 2025-01-01T00:00:00Z: failed 4 times.*again later"
     ):
-        fetch(venue, tmp_path)
-    assert venue.starts()["ETHUSDT"] == [DAY1_MS] * QUICK.tries
+        fetch(venue, tmp_path, patience=Patience(tries=4, first_wait_s=0.4))
+    tries = [at for name, start_ms, at in venue.asked if (name, start_ms) == ("ETHUSDT", DAY1_MS)]
+    waits = [after - before for before, after in pairwise(tries)]
+    assert len(waits) == 3 and all(wait >= least for wait, least in zip(waits, (0.2, 0.4, 0.8), strict=True))
     assert rows(tmp_path / "BTC_USDT.parquet") == truth(venue, "BTCUSDT")
     assert not (tmp_path / "ETH_USDT.parquet").exists()
     assert set(json.loads((tmp_path / "download.json").read_text())["symbols"]) == {"BTC_USDT", "BNB_USDT"}
+
+
+@given(failures=st.integers(1, 60))
+def test_waits_double_with_jitter_up_to_a_limit(failures: int) -> None:
+    whole = min(0.5 * 2 ** (failures - 1), 60.0)
+    waits = {Patience().wait_s(failures) for _ in range(20)}
+    assert len(waits) > 1 and all(whole / 2 <= wait <= whole for wait in waits)
+
+
+def test_every_request_passes_the_limiter_of_ccxt(
+    venue: Binance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costs = []
+    limit = Throttler.__call__
+    monkeypatch.setattr(Throttler, "__call__", lambda self, cost=None: (costs.append(cost), limit(self, cost))[1])
+    fetch(venue, tmp_path)
+    assert len(costs) == len(venue.asked) + 2  # and the list of symbols, and the time
 
 
 def test_an_open_candle_is_not_kept(venue: Binance, tmp_path: Path) -> None:
@@ -205,6 +238,13 @@ def test_gaps_stay_gaps_and_a_late_listing_begins_late(venue: Binance, tmp_path:
     assert fetch(venue, tmp_path, ["BTC-USDT"])["symbols"]["BTC_USDT"] | {"missing": 0} == found | {
         "last": "2025-01-01T23:59:00Z", "rows": ROWS - 103, "missing": 0, "added": 1,
     }  # fmt: skip
+
+
+def test_empty_pages_before_the_listing_are_passed(venue: Binance, tmp_path: Path) -> None:
+    venue.is_windowed, venue.listed_ms = True, DAY1_MS + 100 * MINUTE_MS
+    fetch(venue, tmp_path, ["BTC-USDT"], since_ms=DAY1_MS - 3 * DAY_MS)
+    venue.is_windowed = False
+    assert rows(tmp_path / "BTC_USDT.parquet") == truth(venue, "BTCUSDT")
 
 
 def test_a_killed_download_goes_on_where_it_was(venue: Binance, tmp_path: Path) -> None:
