@@ -71,11 +71,12 @@ def download(
                 return await candles.download(opened, request, _reporter(progress))
 
     found = asyncio.run(run())
+    changed = [line for row in found["symbols"].values() for line in row.get("changed", ())]
     if as_json:
         typer.echo(json.dumps(found, indent=1))
     else:
-        show([{"file": f"{stem}.parquet"} | row for stem, row in found["symbols"].items()], False)
-    changed = [line for row in found["symbols"].values() for line in row.get("changed", ())]
+        rows = [{"file": f"{stem}.parquet"} | row for stem, row in found["symbols"].items()]
+        show([row | {"changed": len(row.get("changed", ()))} for row in rows], False)
     if changed:
         raise BadInput(
             f"{out}: {len(changed)} stored candles are no longer what the venue says; they were kept: "

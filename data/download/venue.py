@@ -190,8 +190,8 @@ def _moved(urls: Any, base: str) -> Any:
     """``urls`` (ccxt nests them) with the scheme and host of ``base``."""
     if isinstance(urls, dict):
         return {key: _moved(value, base) for key, value in urls.items()}
-    scheme, host = urlsplit(base)[:2]
-    if scheme not in ("http", "https") or not host:
+    scheme, host, path, *_ = urlsplit(base)
+    if scheme not in ("http", "https") or not host or path.strip("/"):
         raise BadInput(f"--url is {base!r}; http://HOST or https://HOST is expected, the paths are the venue's")
     return urlunsplit((scheme, host, *urlsplit(urls)[2:]))
 

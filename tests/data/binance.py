@@ -6,7 +6,7 @@ import time
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -125,7 +125,8 @@ def served(venue: Binance) -> Iterator[Binance]:
             time.sleep(venue.latency_s.get(name, 0.0))
             page = venue.klines(name, query["interval"], start_ms, min(int(query["limit"]), LIMIT))
             venue.enter(-1)  # before the answer: its reader may ask again at once
-            self.answer(garbled(page, fault), fault)
+            with suppress(ConnectionError):  # of a client that was killed
+                self.answer(garbled(page, fault), fault)
 
         def answer(self, value: Any, fault: str = "") -> None:
             body = json.dumps(value).encode()

@@ -297,6 +297,9 @@ def test_what_does_not_exist_is_named_with_what_does(venue: Binance, tmp_path: P
         fetch(venue, tmp_path, timeframe="7m")
     with pytest.raises(BadInput, match=r"no venue 'binanse'; there is, for example, binance"):
         open_venue("binanse", url=None, is_spot=True, concurrency=1, patience=QUICK)
+    for url in ("localhost:80", "ftp://localhost", "http://localhost/api/v3"):
+        with pytest.raises(BadInput, match=r"--url is .*https://HOST is expected"):
+            open_venue("binance", url=url, is_spot=True, concurrency=1, patience=QUICK)
     with pytest.raises(BadInput, match=r"say with --since where BTC/USDT is to begin"):
         fetch(venue, tmp_path, since_ms=None)
     with pytest.raises(BadInput, match=r"no 1m candles of BTC/USDT from 2025-01-01"):
