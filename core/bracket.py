@@ -42,10 +42,10 @@ def plan(config: np.void, state: np.void, index: int, side: int, price: int, sig
     A sigma is that of the prediction, in ppm of ``price``: none, and distances in sigmas are none.
     """
     params, position = config["markets"][index]["params"], state["positions"][index]
-    proposal = position["proposal"]
+    stop = stop_distance(config, state, index, price, sigma_ppm)
     sigma = mul_div(max(0, sigma_ppm), price, PPM, UP)
-    stop = _distance(proposal["stop_loss_ticks"], params["stop_loss_ticks"], params["stop_loss_sigma_ppm"], sigma)
-    take = _distance(proposal["take_profit_ticks"], params["take_profit_ticks"], params["take_profit_sigma_ppm"], sigma)
+    proposed = position["proposal"]["take_profit_ticks"]
+    take = _distance(proposed, params["take_profit_ticks"], params["take_profit_sigma_ppm"], sigma)
     if take == 0 and stop > 0 and params["reward_risk_ppm"] > 0:
         take = max(1, mul_div(stop, params["reward_risk_ppm"], PPM, UP))
     most = config["markets"][index]["price_max"]
@@ -55,6 +55,14 @@ def plan(config: np.void, state: np.void, index: int, side: int, price: int, sig
     position["entered"] = side
     if take > 0 or stop > 0:
         position["managed"] = 1
+
+
+@kernel
+def stop_distance(config: np.void, state: np.void, index: int, price: int, sigma_ppm: int) -> int:
+    """How many ticks from ``price`` an entry is to be stopped; 0: nowhere."""
+    params, proposed = config["markets"][index]["params"], state["positions"][index]["proposal"]["stop_loss_ticks"]
+    sigma = mul_div(max(0, sigma_ppm), price, PPM, UP)
+    return _distance(proposed, params["stop_loss_ticks"], params["stop_loss_sigma_ppm"], sigma)
 
 
 @kernel

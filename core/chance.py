@@ -28,7 +28,6 @@ _ROUNDS: Final = 10
 class Purpose(IntEnum):
     """What a draw decides; one stream per purpose and instrument."""
 
-    FEED_LATENCY = 1
     DECISION_LATENCY = 2
     REQUEST_LATENCY = 3
     RESPONSE_LATENCY = 4

@@ -162,6 +162,18 @@ def way(config: np.void, state: np.void, index: int, action: int, side: int) -> 
     return far, IMMEDIATE, deadline, CROSSED
 
 
+@kernel
+def _stopped_within_loss(
+    config: np.void, state: np.void, index: int, side: int, lots: int, price: int, sigma_ppm: int
+) -> int:
+    """As many of ``lots`` as lose no more, stopped out, than may still be lost today; all where no stop is planned."""
+    distance = bracket.stop_distance(config, state, index, price, sigma_ppm)
+    if distance == 0:
+        return lots
+    stop = max(1, price - distance) if side == BUY else min(config["markets"][index]["price_max"], price + distance)
+    return exposure.lots_within_loss(config, state, index, side, price, stop, lots)
+
+
 @rare
 def act(
     config: np.void,
@@ -194,6 +206,10 @@ def act(
         bracket.release(config, state, box, index, reason)
         return
     limit, flags, deadline_ns, sent = way(config, state, index, action, side)
+    if action == OPEN and refused == 0:
+        price = limit if limit > 0 else position["price"]
+        lots = _stopped_within_loss(config, state, index, side, lots, price, sigma_ppm)
+        refused = SIZE_ZERO if lots == 0 else 0
     if refused == 0:
         age_ns = state["account"]["now_ns"] - event_ns
         refused = rules.refusal(config, state, box, index, action, side, lots, limit, age_ns, confidence_ppm, repeated)

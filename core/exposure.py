@@ -267,8 +267,8 @@ def _clip(config: np.void, index: int, price: int, lots: int, left: int, reason:
 
 
 @kernel
-def lots_within_loss(config: np.void, state: np.void, index: int, side: int, price: int, stop: int) -> int:
-    """The most lots entered at ``price`` ticks and stopped at ``stop`` that keep today's loss below every limit.
+def lots_within_loss(config: np.void, state: np.void, index: int, side: int, price: int, stop: int, most: int) -> int:
+    """As many of ``most`` lots, entered at ``price`` ticks and stopped at ``stop``, as stay within what today may lose.
 
     The loss counts the distance, slippage on the way in and out, and the taker's fee of both (requirements RISK-13).
     What is open already is not counted: its own loss comes on top.
@@ -278,7 +278,9 @@ def lots_within_loss(config: np.void, state: np.void, index: int, side: int, pri
     enter = units.worse_price(price, config["slippage_ppm"], is_buy)
     leave = units.worse_price(stop, config["slippage_ppm"], not is_buy)
     distance = max(0, enter - leave if is_buy else leave - enter)
-    low, high = 0, config["markets"][index]["lots_max"]
+    if _stopped_loss(config, index, distance, max(enter, leave), most) <= left:
+        return most  # almost always
+    low, high = 0, most - 1
     while low < high:
         middle = low + (high - low + 1) // 2
         if _stopped_loss(config, index, distance, max(enter, leave), middle) <= left:

@@ -22,7 +22,7 @@ import numpy as np
 
 from core import chance
 from core.errors import BadConfig
-from core.jit import entry, kernel
+from core.jit import kernel
 from core.records import PPM
 from core.settings import within
 from core.units import UP, mul_div, share_ppm
@@ -52,7 +52,6 @@ class Latency(IntEnum):
 
 _CONSTANT: Final = int(Latency.CONSTANT)
 _RECORDED: Final = int(Latency.RECORDED)
-_FEED: Final = int(chance.Purpose.FEED_LATENCY)
 
 
 def constant(ns: int, *, key: str = "latency") -> np.ndarray:
@@ -143,25 +142,3 @@ def late_ticks(price: int, late: int, p90_slippage_ppm: int) -> int:
 def is_late(latency_ns: int, limit_ns: int) -> bool:
     """A decision took longer than ``limit_ns``; 0: there is no limit."""
     return 0 < limit_ns < latency_ns
-
-
-def restamp(records: np.ndarray, model: np.ndarray, seed: int) -> np.ndarray:
-    """``records`` (n,) of any record dtype as another feed would have delivered them: a copy with new ``ts_known``.
-
-    The counter of a draw is the row, so a part of a tape is restamped as the whole is if it starts at row 0. Rows keep
-    their order: ts_known = max(ts_event + latency, the one before). ``model``: shape (), dtype LATENCY.
-    """
-    known = np.zeros(len(records), np.int64)
-    _restamp(records["ts_event"].copy(), records["ts_known"].copy(), model.reshape(1), seed, known)
-    out = records.copy()
-    out["ts_known"] = known
-    return out
-
-
-@entry
-def _restamp(event: np.ndarray, known: np.ndarray, model: np.ndarray, seed: int, out: np.ndarray) -> None:
-    last = -(2**62)
-    for row in range(len(event)):
-        drawn = draw_ns(model[0], seed, chance.stream(_FEED, 0), row, known[row] - event[row])
-        last = in_order(event[row], drawn, last)
-        out[row] = last

@@ -62,6 +62,7 @@ PARAMS: Final = np.dtype(
         "taker_fee_ppm",
         "maker_fee_ppm",
         "adverse_milliticks",  # expected move against us after a fill
+        "flow_lots",  # lots expected to trade at the price of a resting order; 0: it surely fills
         "sigma_share_ppm",  # k of max(spread, k sigma)
         "entry",  # the way in: ``core.strategies.wants``
         "chase_ttl_ns",
@@ -266,8 +267,7 @@ RISK_STATE: Final = np.dtype(
             "peak_bound",  # while the peak is at most this, ...
             "attention",  # ... equity above this ...
             "exposure_bound",  # ... and exposure at most this, no limit is reached
-            "day",  # of the venue's calendar, days since 1970-01-01
-            "day_end_ns",
+            "day_end_ns",  # of the venue's calendar
             "day_equity",  # at the start of that day
             "day_balance",  # the same without what was unrealised
             "day_floor",  # equity at or below which the daily stop holds

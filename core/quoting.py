@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from core import exposure, orders, rules, sending
+from core import chase, exposure, orders, rules, sending
 from core.jit import kernel, rare
 from core.records import PPM, Action, OrderFlag, Reason, Side
 
@@ -24,8 +24,12 @@ REQUOTE: Final = int(Reason.REQUOTE)
 
 @rare
 def apply(config: np.void, state: np.void, box: np.void, index: int) -> None:
-    """Cancel and send what ``positions[index]["proposal"]`` asks for."""
+    """Cancel and send what ``positions[index]["proposal"]`` asks for; an entry that followed the market ends with it.
+
+    Otherwise what a quote opens would pass for the next order of that entry, which is no new signal (``core.pace``).
+    """
     proposal = state["positions"][index]["proposal"]
+    chase.end(state["positions"][index])
     _side(config, state, box, index, BUY, proposal["bid_price"], proposal["bid_lots"])
     _side(config, state, box, index, SELL, proposal["ask_price"], proposal["ask_lots"])
 

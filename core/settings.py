@@ -132,6 +132,7 @@ class Strategy(Section, frozen=True, kw_only=True):
     chase_ttl_ns: int = 10_000_000_000  # post: how long an entry follows the market
     sigma_share_ppm: int = 500_000  # edge_ticks: k, a forecast counts in max(spread, k sigma)
     adverse_milliticks: int = 0  # edge_ticks: expected move against us after a fill, thousandths of a tick
+    flow_lots: int = 0  # edge_ticks, post: lots that trade at our price over the horizon; 0: what posts surely fills
     take_profit_ticks: int = 0  # leave at this distance from the price of the decision; 0: not by this
     take_profit_sigma_ppm: int = 0  # the same as a multiple of sigma
     stop_loss_ticks: int = 0

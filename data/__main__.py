@@ -2,7 +2,7 @@
 
 Commands that look read ``artifacts/data`` unless ``--folder`` says otherwise.
 
-Exit codes: 0 ok, 30 bad input, 31 bad tape, 70 broken invariant.
+Exit codes: 0 ok, 10 above a limit, 30 bad input, 31 bad tape, 70 broken invariant.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from core.records import MINUTE_NS
-from data import catalog
+from data import catalog, stability
 from data.download.command import download
 from data.show import show
 from data.store import iso
@@ -56,6 +56,19 @@ def plot(folder: Folder = FOLDER, out: Path = Path("artifacts/completeness.html"
     """Draw completeness per instrument and day as an HTML page."""
     catalog.plot(folder, out)
     typer.echo(str(out))
+
+
+@app.command()
+def psi(
+    folder: Annotated[Path, typer.Option(help="The lanes that featurize wrote.")] = Path("artifacts/features/lanes"),
+    limit: Annotated[float, typer.Option(help="Exit with 10 if any index is above it.")] = stability.LIMIT,
+    as_json: Json = False,
+) -> None:
+    """Compare features between instruments: the population stability index of each field, the largest first."""
+    rows = stability.between_instruments(folder)
+    show(rows, as_json)
+    if rows[0]["psi"] > limit:
+        raise typer.Exit(10)
 
 
 @app.command()

@@ -1,16 +1,12 @@
 """Parameter sweeps: every point of a grid is one session of the core that trades, on as many processes as there are.
 
-A worker opens the tape and the predictions itself, as memory maps that all workers share, and loads the compiled
-kernels once. It is sent ranges of point numbers and sends figures back, so neither records nor settings travel. A point
-depends on its number only: the results are the same bytes on any number of processes and in any order of completion.
+The tape and the predictions are opened, as memory maps, and the compiled kernels loaded once, before the workers are
+forked. A worker takes point numbers and sends figures back, so neither records nor settings travel. A point depends on
+its number only: the results are the same bytes on any number of processes and in any order of completion.
 """
 
 import math
-import multiprocessing
-import signal
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -19,27 +15,26 @@ from typing import Any, Final
 import numpy as np
 
 from core import config, engine, strategies, ticks
-from core.errors import BadConfig, BadInput, BrokenInvariant, require
+from core.errors import BadConfig, BadInput, require
 from core.layout import zeros
 from core.records import BAR, DAY_NS, FILL, MARK, PPM, PREDICTION, RECORD, Kind, RiskState, Verdict
 from core.settings import Trading
 from evaluation.grid import Grid
 from evaluation.inputs import RULES
 from evaluation.performance import Curve, daily_returns, drawdown, growth_of
+from evaluation.processes import numbered
 from evaluation.statistics import deflated_sharpe, moments, utc_day
 from evaluation.summary import DAYS_PER_YEAR
 from evaluation.trades import fees_paid
 from feeds.tape import Tape
 
-CHUNK_MAX: Final = 16  # points sent at once: sending is nothing beside them, and the last chunk is not waited for long
-CHUNKS_PER_JOB: Final = 8
 MARKS: Final = 8192  # rows that a session is advanced by
 BOOK_RULES: Final = ("mean_revert", "mm1")  # strategies that trade a book without predictions
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What is swept, small enough to send to every worker."""
+    """What is swept."""
 
     tape: Path  # verified by whoever made this
     predictions: Path | None  # .npy of PREDICTION, one per bar
@@ -101,6 +96,24 @@ class Market:
         in_tape = self.tape.interval_ns == 0 and bool((self.tape.records["kind"] == Kind.PREDICTION).any())
         self.out, self.marks = zeros(16 * engine.OUT_PER_INPUT, RECORD), zeros(MARKS, MARK)  # every session's buffers
         self.has_model = in_tape or (study.predictions is not None and study.sigma_latency_ns is None)
+
+    def load(self) -> None:
+        """Load, or compile, what the sessions call, by one without records: of the first point that can be traded."""
+        for index in range(len(self.grid)):
+            try:
+                trading = self.grid.trading(index)
+                built = config.build(trading, self.tape.instruments)
+                strategy = strategies.of(trading, self.tape.instruments)
+            except BadInput:
+                continue  # ``point`` will say why
+            none = self.tape.records[:0]
+            if self.tape.interval_ns > 0:
+                state, venue, rows = engine.new_state(built), engine.new_venue(built), np.zeros(0, np.int64)
+                nothing = self.predictions[:0]
+                engine.run(built, state, venue, none.view(BAR), nothing, rows, 0, self.out, self.marks, strategy)
+            else:
+                ticks.start(built, none, strategy).advance(1)
+            return
 
     def point(self, index: int) -> Point:
         """Trade point ``index`` from a flat account; a point that cannot be traded says why."""
@@ -205,29 +218,9 @@ def run(study: Study, jobs: int, report: Callable[[int], None]) -> list[Point]:
 
     Raises BadInput if a worker was killed, for which memory is the usual reason.
     """
-    chunks = _chunks(len(study.grid), jobs)
-    if jobs == 1 or len(chunks) == 1:
-        market, points = Market(study), []
-        for index in range(len(study.grid)):
-            points.append(market.point(index))
-            report(1)
-        return points
-    # A server that has only imported this module is forked: no locks of our threads, and nothing is imported twice.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(min(jobs, len(chunks)), context, initializer=_open, initargs=(study,)) as pool:
-        futures: list[Future[list[Point]]] = [pool.submit(_points, chunk) for chunk in chunks]
-        try:
-            for future in as_completed(futures):
-                report(len(future.result()))
-        except BrokenProcessPool:
-            raise BadInput(
-                f"sweep: a worker process was killed, probably for memory; give fewer --jobs (now {jobs})"
-            ) from None
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-        return [point for future in futures for point in future.result()]
+    market = Market(study)
+    market.load()
+    return numbered(len(study.grid), jobs, market.point, report, "sweep")
 
 
 def best_sharpe(points: Sequence[Point]) -> Point | None:
@@ -250,23 +243,3 @@ def luck_corrected(best: Point, points: Sequence[Point]) -> float | None:
         return deflated_sharpe(figures.sharpe_daily, figures.days, figures.skew, figures.kurtosis, tried)
     except BadInput:  # a day or two: moments that no distribution has
         return None
-
-
-def _chunks(points: int, jobs: int) -> list[range]:
-    size = max(1, min(CHUNK_MAX, points // (CHUNKS_PER_JOB * jobs)))
-    return [range(first, min(first + size, points)) for first in range(0, points, size)]
-
-
-_market: Market | None = None  # in a worker: what it opened when it began
-
-
-def _open(study: Study) -> None:
-    global _market
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent alone ends the sweep
-    _market = Market(study)
-
-
-def _points(chunk: range) -> list[Point]:
-    if _market is None:
-        raise BrokenInvariant("a worker that opened no market was given points")
-    return [_market.point(index) for index in chunk]

@@ -196,9 +196,9 @@ def _sections(held: dict[str, Any], path: Path | None, kind: str | None, on_bars
 
 def _run(study: Study, jobs: int, console: Console) -> list[Point]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, auto_refresh=False) as progress:  # no thread of its own: ``run`` forks
         bar = progress.add_task("sweep", total=len(study.grid))
-        return sweeps.run(study, jobs, lambda done: progress.advance(bar, done))
+        return sweeps.run(study, jobs, lambda done: progress.update(bar, advance=done, refresh=True))
 
 
 def _as_json(tape: Path, keys: list[str], sort: str, ran: list[Point], refused: list[Point]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Why a fill happened: from the ledger entry back to the raw record, every element with its record number and hash.
 
-The journal holds the whole chain; nothing is guessed. What is not in it is recomputed and said to be: the features,
-by the bundle's own kernel over the journaled bars, if the bundle is at hand.
+The journal holds the whole chain; nothing is guessed, and nothing is told before all of the run is verified. What is
+not in it is recomputed and said to be: the features, by the bundle's own kernel over the journaled bars, if the bundle
+is at hand.
 """
 
 import re
@@ -33,9 +34,10 @@ from core.records import (
 )
 from features import bars as kernel
 from models.statement import verify_bundle
+from runner.database import DAMAGED, sqlite_errors
 from runner.paper import read_about
 from runner.plan import feature_spec, header_instruments
-from runner.reader import Reader
+from runner.reader import Reader, verify
 from runner.segments import stored_batches
 from runner.summary import money, strategies
 
@@ -66,8 +68,19 @@ def explain(reader: Reader, which: str, trust: Path, bundle: Path | None = None)
     """Everything that led to a fill and followed from it, in the order of cause and effect.
 
     ``which``: the fill's place among the run's fills, from 1 on, or ``ORDER:EXECUTION``. Raises BadInput if there is no
-    such fill.
+    such fill, BadTape or LedgerBroken, naming the place, if journal or ledger are not what was written: every byte of
+    both is hashed first, and what is read afterwards is the same state of the database.
     """
+    with sqlite_errors(reader.run.journal, DAMAGED):
+        reader.connection.execute("BEGIN")
+        try:
+            verify(reader)
+            return _explained(reader, which, trust, bundle)
+        finally:
+            reader.connection.rollback()
+
+
+def _explained(reader: Reader, which: str, trust: Path, bundle: Path | None) -> dict[str, Any]:
     number, fill = _find(reader, which)
     instruments = header_instruments(reader.header)
     of_order = _select(reader, lambda r: np.isin(r["kind"], _OF_ORDER) & (r["a"] == fill["a"][0]), number + 1)

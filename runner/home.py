@@ -7,6 +7,7 @@
     <home>/runs/<run>/seal.json   what a finished run ended with (``runner.seal``)
     <home>/runs/<run>/about.json  measured and local things: where the bundle lay, latencies; outside every hash
     <home>/runs/<run>/lock        the lease of the process that writes the run
+    <home>/runs/<run>/lock-segments   the lease of the process that compresses or expires its segments
 """
 
 import re

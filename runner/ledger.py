@@ -80,13 +80,8 @@ class Transaction:
     sha256: bytes
 
 
-def fill_deltas(fill: np.void, instrument: Instrument) -> list[Delta]:
-    """(account, asset, delta in units) for one FILL record, shape (), of ``instrument``."""
-    market = Market(instrument.symbol, instrument.base, instrument.quote, grid_of(instrument, None))
-    return _fill_deltas(tuple(int(word) for word in fill.item()), market)
-
-
-def _fill_deltas(fill: Record, market: Market) -> list[Delta]:
+def fill_deltas(fill: Record, market: Market) -> list[Delta]:
+    """(account, asset, delta in units) of one FILL of ``market``'s instrument."""
     side, flags, (price, qty, fee) = fill[3], fill[6], fill[8:11]
     units, base, quote = qty * market.grid["lot_units"], market.base, market.quote
     if side == Side.BUY:
@@ -304,7 +299,7 @@ class Ledger:
         self._executions.add(execution)
         executed_ns, known_ns, _, side, k, _, flags, order_id, price, qty, fee, exec_id = record
         market = self.markets[k]
-        deltas = _fill_deltas(record, market)
+        deltas = fill_deltas(record, market)
         yield from self._book(seq, "FILL", deltas)
         amount = market.notional(price, qty, up=side == Side.BUY)
         fee_asset = market.base if flags == FeeAsset.BASE else market.quote

@@ -73,13 +73,14 @@ class Reader:
 
     def entries(self, last: int) -> list[dict[str, Any]]:
         """The ledger's last entries, oldest first."""
-        rows = self.connection.execute(
-            "SELECT txn, seq, account, asset, delta, balance_after FROM entry JOIN txn ON txn.id = entry.txn "
-            "ORDER BY entry.id DESC LIMIT ?",
-            (last,),
-        )
+        with sqlite_errors(self.run.journal, DAMAGED):
+            rows = self.connection.execute(
+                "SELECT txn, seq, account, asset, delta, balance_after FROM entry JOIN txn ON txn.id = entry.txn "
+                "ORDER BY entry.id DESC LIMIT ?",
+                (last,),
+            ).fetchall()
         names = ("transaction", "journal_record", "account", "asset", "delta", "balance")
-        return [dict(zip(names, row, strict=True)) for row in reversed(rows.fetchall())]
+        return [dict(zip(names, row, strict=True)) for row in reversed(rows)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,24 +181,6 @@ def _replay_segment(
         if found is None and again.records in places:
             found = again.check(reader.snapshot(again.records))
     return finished(again, segment.lineage, found or again.end())
-
-
-def recovered(reader: Reader) -> Replay:
-    """The core as it was after the last record, from the last snapshot and the records after it, every byte hashed.
-
-    It needs nothing but the journal: neither model nor market. Raises BadTape if what follows the snapshot is altered
-    or does not replay, Refused if another program wrote it.
-    """
-    path, segment = reader.run.journal, reader.segments[-1]
-    refuse_other_code(reader, segment)
-    places = [place for place in snapshot_places(reader.connection, path) if place >= segment.first]
-    start = reader.snapshot(places[-1]) if places else None
-    again = Replay(segment.lineage, start)
-    with closing(verified_batches(reader.connection, path, segment, start)) as batches:
-        for batch in batches:
-            if (found := again.feed(batch.records)) is not None:
-                raise BadTape(f"{path}: does not replay: {found}")
-    return again
 
 
 def refuse_other_code(reader: Reader, segment: Segment) -> None:

@@ -29,6 +29,7 @@ from models.atomic import partial_name, rename
 from runner.chain import Chain
 from runner.database import connect, sqlite_errors
 from runner.home import Run
+from runner.lease import RETENTION, lease
 from runner.seal import file_sha256, read_seal, reseal, unseal
 from runner.segments import Segment, archive_path, read_segments, verified_batches
 
@@ -79,8 +80,14 @@ def _kept(connection: sqlite3.Connection, path: Path, segment: Segment) -> Kept:
 def compress(run: Run, keep: int) -> list[int]:
     """Archive every closed segment of ``run`` but the last ``keep``; the numbers of those archived now.
 
-    Raises BadTape if a segment is not what was written: then it is left as it is.
+    Raises BadTape if a segment is not what was written: then it is left as it is. Raises Refused while another process
+    compresses or expires segments of ``run``; one that writes the run is not in the way.
     """
+    with lease(run.folder, RETENTION):
+        return _compress(run, keep)
+
+
+def _compress(run: Run, keep: int) -> list[int]:
     with closing(connect(run.journal, write=False)) as connection:
         old = _old(read_segments(connection, run.journal), keep)
         due = [item for item in old if item.archive is None or _places(connection, run.journal, item)]
@@ -95,7 +102,15 @@ def compress(run: Run, keep: int) -> list[int]:
 
 
 def expire(run: Run, keep: int) -> list[int]:
-    """Give up the records of every archived segment of ``run`` but the last ``keep`` closed ones; their numbers."""
+    """Give up the records of every archived segment of ``run`` but the last ``keep`` closed ones; their numbers.
+
+    Raises Refused while another process compresses or expires segments of ``run``.
+    """
+    with lease(run.folder, RETENTION):
+        return _expire(run, keep)
+
+
+def _expire(run: Run, keep: int) -> list[int]:
     with closing(connect(run.journal, write=False)) as connection:
         due = []
         for segment in _old(read_segments(connection, run.journal), keep):

@@ -179,7 +179,8 @@ def stored_batches(
             for number, count, records, head in rows:
                 if len(records) != count * RECORD_BYTES:
                     raise BadTape(
-                        f"{path}: batch at record {number}: {len(records)} bytes for {count} records: altered"
+                        f"{path}: {segment}: batch at record {number}: {len(records)} bytes for {count} records: "
+                        "altered"
                     )
                 yield number, records, head
 
@@ -212,18 +213,20 @@ def verified_batches(
     Raises BadTape naming the first batch that does not continue the chain.
     """
     if segment.archive is not None:
-        _check_archive(segment.archive)
+        _check_archive(segment, segment.archive)
     chain, count = resumed_chain(connection, path, segment, after), after.records if after else segment.first
     with closing(stored_batches(connection, path, segment, count)) as batches:
         for first, data, stated in batches:
             if first != count:
                 if first < count and after is not None:
                     continue  # a snapshot is of the end of a batch: only when there is none after it
-                raise BadTape(f"{path}: batch at record {first}: record {count} expected: rows are missing or altered")
+                raise BadTape(
+                    f"{path}: {segment}: batch at record {first}: record {count} expected: rows are missing or altered"
+                )
             chain.update(data)
             if (found := chain.head()) != stated:
                 raise BadTape(
-                    f"{path}: batch of records {first} to {first + len(data) // RECORD_BYTES - 1}: head is "
+                    f"{path}: {segment}: batch of records {first} to {first + len(data) // RECORD_BYTES - 1}: head is "
                     f"{found.hex()[:16]}, {stated.hex()[:16]} stored: altered"
                 )
             count += len(data) // RECORD_BYTES
@@ -256,14 +259,14 @@ def resumed_chain(connection: sqlite3.Connection, path: Path, segment: Segment, 
     return chain
 
 
-def _check_archive(archive: Archive) -> None:
+def _check_archive(segment: Segment, archive: Archive) -> None:
     if archive.path.exists():
         with open(archive.path, "rb") as file:
             found = hashlib.file_digest(file, "sha256").digest()
         if found != archive.sha256:
             raise BadTape(
-                f"{archive.path}: hashes to {found.hex()[:16]}, {archive.sha256.hex()[:16]} recorded: altered; "
-                "restore it"
+                f"{archive.path}: hashes to {found.hex()[:16]}, {archive.sha256.hex()[:16]} recorded: altered, with "
+                f"records {segment.first} to {segment.end - 1}; restore it"
             )
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from core.flow import fill_probability_ppm
 from core.jit import kernel
 from core.records import PPM
 from core.strategies.wants import BEST, CROSS, FLAT, HOLD, LONG, NO_OPINION, ON_PREDICTION, POST, SHORT
@@ -23,6 +24,7 @@ def edge_ticks(params: np.void, memory: np.void, view: np.void, proposal: np.voi
     horizon in units of max(spread, k sigma), with k = ``sigma_share_ppm`` and sigma = ``sigma_ppm`` of the mid. So
     edge = delta_hat x max(spread, k sigma), and the costs are those of ``cost_to_cross`` and ``cost_to_post``.
     ``entry`` names the way in; with "best" it crosses if the edge pays for that and posts if it only pays for that.
+    What is posted may not fill: its edge counts with the probability that it does (``edge_if_posted``).
 
     FLAT once the forecast is no better than ``exit_edge_ppm`` for the side held: leaving costs the same now or later.
     """
@@ -37,6 +39,7 @@ def edge_ticks(params: np.void, memory: np.void, view: np.void, proposal: np.voi
     pays = abs(edge) > cost
     if way == POST or (way == BEST and not pays):
         cost, way = cost_to_post(params, view["bid"], view["ask"]), POST
+        edge = edge_if_posted(params, view, edge)
         pays = abs(edge) > cost
     elif way == BEST:
         way = CROSS
@@ -54,6 +57,20 @@ def edge_milliticks(params: np.void, bid: int, ask: int, delta_hat_ppm: int, sig
     unit = max(1000 * (ask - bid), mul_div(sigma, params["sigma_share_ppm"], PPM, DOWN))
     edge = mul_div(abs(delta_hat_ppm), min(unit, UNIT_MAX), PPM, DOWN)
     return edge if delta_hat_ppm > 0 else -edge
+
+
+@kernel
+def edge_if_posted(params: np.void, view: np.void, edge: int) -> int:
+    """``edge`` times the probability that an order at our side's best fills (requirements ORD-11), towards zero.
+
+    It stands behind all that is shown there. Without ``flow_lots`` it is taken to fill.
+    """
+    if params["flow_lots"] == 0:
+        return edge
+    ahead = view["bid_qty"] if edge > 0 else view["ask_qty"]
+    fills_ppm = fill_probability_ppm(params["flow_lots"], ahead, PPM)  # our size x flow per lot of ours = flow_lots
+    kept = mul_div(abs(edge), fills_ppm, PPM, DOWN)
+    return kept if edge > 0 else -kept
 
 
 @kernel

@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from core import flow
 from core.errors import BadConfig
 from core.records import PPM
 from core.settings import Strategy, Trading, within
@@ -27,6 +28,7 @@ _RANGES: Final = {  # key: (least, most); every key is a field of PARAMS too
     "edge_scale_ppm": (1, 1000 * PPM),
     "sigma_share_ppm": (0, 10 * PPM),
     "adverse_milliticks": (0, TICKS_MAX),
+    "flow_lots": (0, flow.QTY_MAX),
     "chase_ttl_ns": (1, TIME_NS_MAX),
     "take_profit_ticks": (0, TICKS_MAX),
     "take_profit_sigma_ppm": (0, 1000 * PPM),

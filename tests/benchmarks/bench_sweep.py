@@ -1,14 +1,16 @@
 """How a sweep grows with processes: ``python -m tests.benchmarks.bench_sweep`` prints wall times and their ratio.
 
 A grid of crossovers on 400 days of the built-in market, three instruments: one session of the core with a prediction
-per bar each. The kernels are compiled beforehand. The times hold the start of the workers, the loading of the kernels
-and the sessions; opening the tape and computing sigma come before them, once, whatever the number of processes.
-The machine must do nothing else: with both processors busy the second process has nothing to run on.
+per bar each. The kernels are compiled and loaded beforehand. The times hold the start of the workers and the sessions;
+computing sigma comes before them, once, whatever the number of processes. The machine must do nothing else: with both
+processors busy the second process has nothing to run on. Processor seconds, of all processes together, say what the
+processes cost one another even then.
 """
 
 import argparse
 import hashlib
 import os
+import resource
 import tempfile
 import time
 from pathlib import Path
@@ -41,11 +43,16 @@ def prepare(folder: Path, points: int) -> Study:
     return Study(folder / "market.tape", folder / "sigma.npy", LATENCY_NS, made)
 
 
-def timed(study: Study, jobs: int) -> tuple[float, list[Point]]:
-    """(wall time in seconds, the points)."""
-    began = time.perf_counter()
+def timed(study: Study, jobs: int) -> tuple[float, float, list[Point]]:
+    """(wall time, processor time of all processes, both in seconds; the points)."""
+    began, used = time.perf_counter(), _used_s()
     points = run(study, jobs, lambda done: None)
-    return time.perf_counter() - began, points
+    return time.perf_counter() - began, _used_s() - used, points
+
+
+def _used_s() -> float:
+    both = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    return sum(used.ru_utime + used.ru_stime for used in both)
 
 
 def main() -> None:
@@ -57,15 +64,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         study = prepare(Path(scratch), arguments.points)
         rows = len(Tape.open(study.tape, verify=False).records)
-        Market(study).point(0)  # compiles
+        Market(study).load()
         for _ in range(arguments.repeats):
-            alone, points = timed(study, 1)
-            together, same = timed(study, arguments.jobs)
+            alone, alone_used, points = timed(study, 1)
+            together, together_used, same = timed(study, arguments.jobs)
             digest = hashlib.sha256(repr(same).encode()).hexdigest()[:16]
             print(
                 f"{len(points)} points of {rows:,} bars: 1 process {alone:6.2f} s, {arguments.jobs} processes "
-                f"{together:6.2f} s, {alone / together:.2f} times as fast; {len(points) * rows / together / 1e6:.1f} M "
-                f"bars/s; {'equal' if points == same else 'DIFFERENT'} results {digest}; load {os.getloadavg()[0]:.1f}"
+                f"{together:6.2f} s, {alone / together:.2f} times as fast, {together_used / alone_used:.3f} of the "
+                f"processor seconds; {len(points) * rows / together / 1e6:.1f} M bars/s; "
+                f"{'equal' if points == same else 'DIFFERENT'} results {digest}; load {os.getloadavg()[0]:.1f}"
             )
 
 

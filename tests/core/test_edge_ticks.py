@@ -65,6 +65,38 @@ def test_golden_decisions(
     assert sent == ([] if order is None else [(*order, 7)])
 
 
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize(
+    ("entry", "flow_lots", "shown", "reason", "edge", "way"),
+    [
+        # an edge of 18,000 against a cost of 12,250 to post and of 22,250 to cross
+        ("post", 0, 99, Reason.ENTRY, 18_000, OrderFlag.POST_ONLY),  # nothing is said of the flow: it fills
+        ("post", 100, 99, Reason.ENTRY, 18_000, OrderFlag.POST_ONLY),  # 100 / (99 + 1): surely
+        ("post", 69, 99, Reason.ENTRY, 12_420, OrderFlag.POST_ONLY),
+        ("post", 68, 99, Reason.NO_EDGE, 12_240, None),
+        ("post", 500, 99, Reason.ENTRY, 18_000, OrderFlag.POST_ONLY),  # more than surely is surely
+        ("best", 69, 99, Reason.ENTRY, 12_420, OrderFlag.POST_ONLY),
+        ("best", 50, 99, Reason.NO_EDGE, 9_000, None),
+        ("post", 50, 49, Reason.ENTRY, 18_000, OrderFlag.POST_ONLY),  # a shorter queue
+    ],
+)
+def test_what_posts_counts_with_the_probability_that_it_fills(
+    side: int, entry: str, flow_lots: int, shown: int, reason: Reason, edge: int, way: OrderFlag | None
+) -> None:
+    """ORD-11 and ORD-12 together: edge x fill probability must pay for adverse selection and fees."""
+    book = BookDesk(on_books(kind="edge_ticks", fixed_lots=7, adverse_milliticks=250, entry=entry, flow_lots=flow_lots))
+    book.touch(BID, ASK, shown)
+    made = book.predict(side * 1_800_000, 1_000)
+    assert decided(made)[:2] == (reason, side * edge)
+    assert [int(row["flags"]) for row in only(made, Kind.INTENT)] == ([Action.OPEN | way] if way else [])
+
+
+def test_crossing_does_not_wait_for_flow() -> None:
+    book = BookDesk(on_books(kind="edge_ticks", fixed_lots=7, adverse_milliticks=250, entry="best", flow_lots=1))
+    book.touch(BID, ASK, 99)
+    assert decided(book.predict(2_225_100, 1_000)) == (Reason.ENTRY, 22_251, CROSSING)
+
+
 def test_slippage_and_fees_are_rounded_up_and_a_rebate_counts_as_none() -> None:
     thin = {**COIN.as_json(), "taker_fee_ppm": 1, "maker_fee_ppm": -50}
     book = BookDesk(on_books(kind="edge_ticks", fixed_lots=1, slippage_ppm=3, entry="cross"), (type(COIN)(**thin),))

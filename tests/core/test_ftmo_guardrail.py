@@ -190,10 +190,27 @@ def test_a_size_within_the_days_loss_stopped_out_reaches_no_limit(price: int, st
         enter, leave = max(1, price + up * -(-price * 100 // PPM)), max(1, stop - up * -(-stop * 100 // PPM))
         return 10 * lots * up * (enter - leave) + 2 * -(-10 * lots * max(enter, leave) * 1000 // PPM)
 
-    lots = int(exposure.lots_within_loss(config, state, 0, side, price, stop))
+    most = int(config["markets"][0]["lots_max"])
+    lots = int(exposure.lots_within_loss(config, state, 0, side, price, stop, most))
     worth = 10 * (max(price, stop) * 101 // 100 + 1) * (lots + 1) <= int(config["equity_max"])
     assert loss(lots) < left
-    assert not worth or loss(lots + 1) >= left - 3, "and hardly one more would"
+    assert int(exposure.lots_within_loss(config, state, 0, side, price, stop, max(0, lots - 1))) == max(0, lots - 1)
+    assert lots == most or not worth or loss(lots + 1) >= left - 3, "and hardly one more would"
+
+
+@pytest.mark.parametrize("lost", [0, 20_000, 44_000])
+def test_an_entry_with_a_stop_is_no_larger_than_the_day_may_lose(lost: int) -> None:
+    """A stop half the price away loses more than the day has left: the size is cut to what it has."""
+    stop = {"stop_loss_ticks": CLOSE // 2, "fixed_lots": LOTS, "asset_cap_ppm": 950_000}
+    desk = Desk(trading(**{**FTMO, **stop}), (BTC,), venue=False)
+    bar = bars([CLOSE])
+    desk.feed(bar)
+    lose(desk, lost)
+    config, state = desk.config[0], desk.state[0]
+    most = int(exposure.lots_within_loss(config, state, 0, int(Side.BUY), CLOSE, CLOSE // 2, LOTS))
+    assert most < LOTS
+    made = desk.feed(predict(bar[0], edge=5_000))
+    assert [int(intent["qty"]) for intent in only(made, Kind.INTENT)] == [most]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from core import chance, latency
 from core.errors import BadConfig
 from core.jit import entry
-from core.records import BAR
 
 MS = 1_000_000
 TAIL = [(0, 1 * MS), (500_000, 2 * MS), (900_000, 5 * MS), (990_000, 20 * MS), (1_000_000, 200 * MS)]
@@ -85,28 +84,6 @@ def test_a_decision_over_its_budget_costs_exactly_the_p90_slippage() -> None:
     assert worse(price, limit + 1, limit, 250) == 1500
     assert worse(6_000_001, 501 * MS, limit, 250) == 1501  # never less than the stated rate
     assert worse(price, 501 * MS, 0, 250) == 0
-
-
-def tape(n: int) -> np.ndarray:
-    rows = np.zeros(n, BAR)
-    rows["ts_event"] = np.arange(n) * 10 * MS
-    rows["ts_known"] = rows["ts_event"] + 2 * MS
-    rows["close"] = np.arange(n)
-    return rows
-
-
-def test_another_feed_changes_known_times_only() -> None:
-    rows = tape(5_000)
-    later = latency.restamp(rows, latency.sampled(TAIL), 11)
-    assert (np.diff(later["ts_known"]) >= 0).all()
-    assert (later["ts_known"] - later["ts_event"] >= MS).all()
-    assert len(np.unique(later["ts_known"] - later["ts_event"])) > 1_000
-    again = later.copy()
-    again["ts_known"] = rows["ts_known"]
-    assert np.array_equal(again, rows)
-    assert np.array_equal(latency.restamp(rows[:700], latency.sampled(TAIL), 11), later[:700])
-    assert not np.array_equal(latency.restamp(rows, latency.sampled(TAIL), 12), later)
-    assert np.array_equal(latency.restamp(rows, latency.recorded(1_000_000), 0), rows)
 
 
 @pytest.mark.parametrize(

@@ -286,8 +286,12 @@ def test_every_file_of_a_stage_is_really_made(traded: reduced.Checkout) -> None:
                 assert list(traded.path.glob(name)), f"{line}: no stage made {name}"
 
 
+# Those of docs/data.md read artifacts: tests/docs/test_docs_data.py runs them.
+PYTHON = [block for block in blocks() if block.language == "python" and block.document != "docs/data.md"]
+
+
 @pytest.mark.xdist_group("graph")
-@pytest.mark.parametrize("block", [block for block in blocks() if block.language == "python"], ids=str)
+@pytest.mark.parametrize("block", PYTHON, ids=str)
 def test_python_runs_in_a_runs_folder(traded: reduced.Checkout, block: Block) -> None:
     (journal,) = (traded.path / ".home" / "runs").glob("*/journal.db")
     done = subprocess.run(

@@ -2,6 +2,11 @@
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from decimal import Decimal
 from itertools import product
 from pathlib import Path
@@ -315,3 +320,26 @@ def test_progress_counts_every_point_once(tape: Path) -> None:
     points = run(study, 2, seen.append)
     assert sum(seen) == len(points) == 3
     assert [point.values for point in points] == [(5,), (9,), (70,)]
+
+
+def test_ctrl_c_ends_every_process_at_once(tape: Path, tmp_path: Path) -> None:
+    """The signal reaches the whole group, as from a terminal; no table, no file, no process is left."""
+    fast, slow = ",".join(map(str, range(2, 40))), ",".join(map(str, range(41, 240)))
+    out = tmp_path / "all.csv"
+    arguments = ["--tape", tape, "--set", f"strategy.fast={fast}", "--set", f"strategy.slow={slow}", "--out", out]
+    command = [sys.executable, "-m", "evaluation", "sweep", *map(str, arguments), "--jobs", "2"]
+    begun = subprocess.Popen(
+        command, cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while len(workers := _children(begun.pid)) < 2:
+        assert begun.poll() is None, begun.communicate()
+        time.sleep(0.01)
+    os.killpg(begun.pid, signal.SIGINT)
+    printed, said = begun.communicate(timeout=60)
+    assert begun.returncode == 130, said
+    assert not printed and not out.exists()
+    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
+
+
+def _children(process: int) -> list[str]:
+    return Path(f"/proc/{process}/task/{process}/children").read_text().split()

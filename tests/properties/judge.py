@@ -5,10 +5,13 @@ from collections import Counter
 import numpy as np
 
 from core import exposure, rules
-from core.records import INTENT, PPM, Action, Kind, Reason, RiskState, Side, Verdict
+from core.records import INTENT, PPM, Action, Kind, OrderFlag, Reason, RiskState, Side, Verdict
 from core.records import OrderState as S
-from tests.properties.account import SLOTS, Account, Holding, Order, floor_div, hold
+from tests.properties.account import ENTERS, Account
+from tests.properties.approvals import approve
+from tests.properties.holding import SLOTS, Holding, Order, floor_div, hold
 
+ACTION_MASK = 0xFF
 CAUTION, HALT, FLATTEN = int(RiskState.CAUTION), int(RiskState.HALT), int(RiskState.FLATTEN)
 Record = tuple[int, ...]  # a RECORD's fields: ts_event, ts_known, kind, side, instrument, reason, flags, body of five
 
@@ -76,31 +79,67 @@ class Judge:
         self.account.risk_state = made[8]
         self.seen[f"risk {Reason(made[5]).name}"] += 1
         if made[5] == Reason.OPERATOR_RESUME and made[8] == RiskState.NORMAL:
-            self.account.peak = max(1, self.account.equity)
+            self.account.losses.peak = max(1, self.account.equity)
 
     def _intent(self, row: np.ndarray, made: Record, checks: list[Record]) -> None:
-        action, number, index, side = made[6] & 0xFF, made[7], made[4], made[3]
+        action, number, index, side = made[6] & ACTION_MASK, made[7], made[4], made[3]
         rules.verify(self.config[0], np.array([made], INTENT)[0])
         hold("an intent is of now", made[0] == made[1] == self.account.now_ns, made)
         self.seen[f"sent {Action(action).name} {Reason(made[5]).name}"] += 1
         if action == Action.CANCEL:
-            hold("a cancel needs no approval", not checks, checks)
+            hold("what takes back or leaves needs no approval", not checks, checks)
+            if made[6] & OrderFlag.STOP:
+                hold("a stop is where it was planned", made[8] in (0, self.account.holdings[index].plan.stop), made)
+                self.account.take_stop(index, number, made[8])
+                return
             self._taken_back(made)
             self.account.take_cancel(index, number)
             return
         self._approved(made, checks)
         hold("a deadline is later than the decision", made[10] > made[1], made)
-        if row["kind"][0] == Kind.PREDICTION and made[5] in (Reason.ENTRY, Reason.EXIT):
-            self._signal(int(row["bar_ts"][0]), self.account.holdings[index], made)
-        if made[5] == Reason.QUOTE:
-            same = [other for other in self.account.holdings[index].live if other.side == side]
+        holding = self.account.holdings[index]
+        if row["kind"][0] == Kind.PREDICTION and made[5] in (*ENTERS, Reason.EXIT):
+            self._signal(int(row["bar_ts"][0]), holding, made)
+        self._purpose(holding, made)
+        stop = made[8] if made[6] & OrderFlag.STOP else 0
+        order = Order(number, index, side, action, made[9], made[8], 0, made[10], made[5], stop)
+        order.price = order.limit or holding.price
+        self.sent_short.add(number)
+        approve(self.account, order)
+        self.account.take_submit(order)
+
+    def _purpose(self, holding: Holding, made: Record) -> None:
+        """What an order is sent for says more of it than approval does."""
+        side, reason, limit, qty, plan = made[3], made[5], made[8], made[9], holding.plan
+        if reason == Reason.QUOTE:
+            same = [other for other in holding.live if other.side == side]
             hold("a quote's side has no other order", not same, made, same)
         fixed = int(self.config[0]["markets"][0]["params"]["fixed_lots"])
-        if made[5] == Reason.ENTRY and fixed:
-            share = self.trading.risk.caution_multiplier_ppm if self.account.risk_state == CAUTION else PPM
-            hold("an entry is no larger than its size", made[9] <= fixed * share // PPM, made)
-        self.sent_short.add(number)
-        self.account.take_submit(Order(number, index, side, action, made[9], made[8], 0, made[10], made[5]))
+        if reason in ENTERS and made[6] & ACTION_MASK == Action.OPEN and fixed:
+            risk = self.trading.risk
+            share = risk.caution_multiplier_ppm if self.account.risk_state == CAUTION else PPM
+            share = min(share, PPM - risk.backoff_cut_ppm) if self.account.losses.backed_off else share
+            hold("an entry is no larger than its size", qty <= fixed * share // PPM, made)
+        if reason in (Reason.TAKE_PROFIT, Reason.STOP_LOSS):
+            waiting = [other for other in holding.live if other.waits]
+            hold("one order waits to leave, with all that is held", not waiting and qty == abs(holding.lots), made)
+            hold("it leaves what was entered", side == 3 - plan.side, made, plan)
+            planned = plan.take if reason == Reason.TAKE_PROFIT else plan.stop
+            hold("it waits where it was planned", limit == planned > 0, made, plan)
+        if reason in (Reason.POST, Reason.CHASE):
+            hold("what posts never takes", made[6] & OrderFlag.POST_ONLY, made)
+        if reason == Reason.CHASE:
+            self._follows(holding, made)
+
+    def _follows(self, holding: Holding, made: Record) -> None:
+        """The next order of an entry that follows the market."""
+        side, limit, qty, plan, sign = made[3], made[8], made[9], holding.plan, 1 if made[3] == Side.BUY else -1
+        others = [other for other in holding.live if other.action == Action.OPEN]
+        hold("one order follows the market", not others and side == plan.side, made, others)
+        hold("it follows by a tick at most", sign * limit <= sign * plan.limit + 1, made, plan)
+        hold("it asks for what is missing", holding.lots + sign * qty == plan.goal, made, plan, holding.lots)
+        hold("it ends in time", made[1] < plan.until_ns == made[10], made, plan)
+        plan.limit = limit
 
     def _approved(self, made: Record, checks: list[Record]) -> None:
         judged = [item[5] for item in checks]
@@ -125,8 +164,8 @@ class Judge:
             overdue = self.account.now_ns > order.deadline_ns
             hold("nothing takes back what FLATTEN sells", not selling_out or overdue, made, order)
 
-    def compare(self, state: np.ndarray) -> None:
-        """The core's ``state``, shape (1,), against the model's, and the laws that hold between inputs."""
+    def compare(self, state: np.ndarray, kind: int) -> None:
+        """The core's ``state``, shape (1,), against the model's, and the laws that hold after an input of ``kind``."""
         account, mine = self.account, state["account"][0].item()
         hold("time is the latest seen", mine[0] == account.now_ns, mine, account.now_ns)
         hold("cash is what fills moved", mine[1] == account.cash, mine, account.cash)
@@ -136,10 +175,12 @@ class Judge:
             hold("positions are the sum of fills", units == holding.units, k, units, holding.units)
             hold("valued at the last price", mark2 == holding.mark2, k, mark2, holding.mark2)
             self._orders(state, k, holding)
+            self._waits(state[0], k, holding, kind)
         values = [holding.value for holding in account.holdings]
         hold("value and exposure", mine[2:5] == (sum(values), sum(map(abs, values)), account.equity), mine, values)
         hold("the risk state", state["risk"]["state"][0] == account.risk_state, account.risk_state)
-        hold("the peak", state["risk"]["peak_equity"][0] == account.peak, account.peak)
+        hold("the peak", state["risk"]["peak_equity"][0] == account.losses.peak, account.losses.peak)
+        hold("back-off", state["risk"]["backed_off"][0] == account.losses.backed_off, account.losses.lost_ns)
         self._tiers()
         if not account.is_spot:
             hold("margin is short", state["risk"]["deleveraging"][0] == (account.excess > 0), account.excess)
@@ -177,7 +218,7 @@ class Judge:
             hold("an order is where its reports and fills put it", row[:7] == known, row, order)
             hold(
                 "what its exposure is counted at",
-                row[7:] == (order.price, order.deadline_ns, order.reason, 0),
+                row[7:] == (order.price, order.deadline_ns, order.reason, order.stop),
                 row,
                 order,
             )
@@ -187,8 +228,28 @@ class Judge:
             pending = exposure.pending_lots(state[0], k, side)
             hold("what may still fill is held", pending == holding.pending_lots(side), k, side, pending)
 
+    def _waits(self, state: np.void, k: int, holding: Holding, kind: int) -> None:
+        """A position with a plan keeps it, and an order waits to leave unless something else is under way."""
+        position, plan, account = state["positions"][k], holding.plan, self.account
+        prices = (int(position["take_profit"]), int(position["stop_loss"]))
+        if holding.is_flat and not holding.live:
+            plan.stands = False
+        hold("where to leave is not forgotten", not plan.stands or any(prices), k, plan)
+        if not any(prices):
+            return
+        hold("where to leave stays where it was planned", prices == (plan.take, plan.stop), k, prices, plan)
+        is_closing = account.risk_state == FLATTEN or account.excess > 0
+        is_due = kind == Kind.TIMER and not is_closing and account.circuit.until_ns <= account.now_ns
+        entered = holding.lots > 0 if plan.side == Side.BUY else holding.lots < 0
+        if is_due and entered and not holding.is_flat and not holding.live:
+            hold("an order waits to leave", int(position["refused"]) >> 48, k, plan, holding.lots)
+
     def _tiers(self) -> None:
-        risk, now, down = self.trading.risk, self.account.risk_state, self.account.drawdown_ppm
+        risk, now, down = (
+            self.trading.risk,
+            self.account.risk_state,
+            self.account.losses.drawdown_ppm(self.account.equity),
+        )
         hold("the caution tier", down < risk.caution_drawdown_ppm or now >= CAUTION, down, now)
         hold("the halt tier", down < risk.halt_drawdown_ppm or now >= HALT, down, now)
         busy = [holding for holding in self.account.holdings if holding.live or not holding.is_flat]

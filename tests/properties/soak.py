@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tests.properties.account import Broken
-from tests.properties.world import ACTIONS, WORLDS, World
+from tests.properties.holding import Broken
+from tests.properties.scenarios import ACTIONS, WORLDS
+from tests.properties.world import World
 
 STEPS = 120
 _NAMES = tuple(ACTIONS)

@@ -5,7 +5,7 @@ import pytest
 from core.records import Action
 from core.rules import RULES
 from runner.store import rules as store_rules
-from tests.properties import differential
+from tests.properties import differential, stored_state
 
 
 def test_the_two_rule_tables_are_equal() -> None:
@@ -35,8 +35,8 @@ WEAKENED = [
 
 @pytest.mark.parametrize(("rule", "weaker", "name"), WEAKENED, ids=[item[2] for item in WEAKENED])
 def test_a_rule_that_is_off_by_one_is_found(monkeypatch: pytest.MonkeyPatch, rule: str, weaker: str, name: str) -> None:
-    altered = {key: sql.replace(rule, weaker) for key, sql in differential.OBJECTS.items()}
-    assert altered != differential.OBJECTS
-    monkeypatch.setattr(differential, "OBJECTS", altered)
+    altered = {key: sql.replace(rule, weaker) for key, sql in stored_state.OBJECTS.items()}
+    assert altered != stored_state.OBJECTS
+    monkeypatch.setattr(stored_state, "OBJECTS", altered)
     with pytest.raises(AssertionError, match=name):
         differential.compare(20_000, seed=7)

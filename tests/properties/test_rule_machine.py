@@ -1,6 +1,6 @@
 """No interleaving of inputs breaks a cap on approvals, a ledger law or an order law; and a broken one is noticed.
 
-Sizes in CI: the rule machine tries 60 sessions of up to 50 actions, the seeded slice runs 300 sessions of 120 actions.
+Sizes in CI: the rule machine tries 60 sessions of up to 50 actions, the seeded slice runs 390 sessions of 120 actions.
 ``python -m tests.properties.soak`` goes on for as long as asked; ``docs/testing.md`` says what it has survived.
 """
 
@@ -14,10 +14,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from core.records import Action, Reason
 from tests.properties import soak
-from tests.properties.account import Broken
-from tests.properties.world import ACTIONS, WORLDS, World
+from tests.properties.holding import Broken
+from tests.properties.scenarios import ACTIONS, WORLDS
+from tests.properties.world import World
 
-SESSIONS = 300
+SESSIONS = 390
 REFUSED = (
     "STALE",
     "KILL_SWITCH",
@@ -41,6 +42,10 @@ ENTERED = (
     "RECOVERED",
     "ALREADY_FLAT",
     "DELEVERAGE",
+    "BACK_OFF",
+    "DEPOSIT",
+    "WITHDRAWAL",
+    "ADJUSTMENT",
 )
 
 
@@ -101,6 +106,13 @@ def test_the_seeded_slice_survives_and_has_tried_what_matters(seen: Counter[str]
         (Action.CANCEL, Reason.FLATTEN),
         (Action.REDUCE, Reason.DELEVERAGE),
         (Action.CANCEL, Reason.DELEVERAGE),
+        (Action.REDUCE, Reason.TAKE_PROFIT),
+        (Action.REDUCE, Reason.STOP_LOSS),
+        (Action.CANCEL, Reason.STOP_LOSS),
+        (Action.CANCEL, Reason.EXIT),
+        (Action.OPEN, Reason.POST),
+        (Action.OPEN, Reason.CHASE),
+        (Action.CANCEL, Reason.CHASE),
     ):
         assert seen[f"sent {action.name} {reason.name}"] > 0, (action, reason)
     assert not [name for name in REFUSED if not seen[f"refused {name}"]]
@@ -128,6 +140,9 @@ LOOSER = {
     "signals per rolling hour": (9, "max_signals_per_hour", 0),
     "the weekly stop": (9, "weekly_stop_ppm", 0),
     "margin": (8, "deleverage_ppm", 900_000),
+    "back-off": (10, "backoff_losses", 0),
+    "where to leave stays where it was planned": (12, "markets.0.params.take_profit_ticks", 901),
+    "where to leave is not forgotten": (11, "markets.0.params.stop_loss_ticks", 0),
 }
 
 

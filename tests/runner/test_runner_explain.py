@@ -2,20 +2,26 @@
 
 import hashlib
 import json
+import os
+import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from core.errors import BadInput
+from core.errors import BadInput, BadTape, PortcullisError
 from core.records import BAR, FILL, INTENT, ORDER, PREDICTION, Kind
 from core.rules import ALWAYS_SAID, RULES
 from features import bars as kernel
 from runner import show
-from runner.explain import explain
+from runner.explain import _bundle, explain
 from runner.home import Run
+from runner.ledger import LedgerBroken
 from runner.reader import open_run
+from runner.schema import OBJECTS
 from tests.runner.bundles import SPEC
 
 
@@ -137,4 +143,46 @@ def test_several_strategies_are_all_named(played: Run) -> None:
         several = [{"kind": "edge"}, {"kind": "quotes"}, {"kind": "edge"}]
         header = last.header | {"trading": last.header["trading"] | {"strategies": several}}
         changed = replace(reader, segments=(*reader.segments[:-1], replace(last, header=header)))
-        assert explain(changed, "1", Path("nowhere"))["bundle"]["strategy"] == "edge+quotes"
+        assert _bundle(changed)["strategy"] == "edge+quotes"
+
+
+@pytest.fixture
+def copy(played: Run, tmp_path: Path) -> Run:
+    run = Run(tmp_path / "runs" / "copy")
+    shutil.copytree(played.folder, run.folder)
+    return run
+
+
+def refused(run: Run, kind: type[PortcullisError]) -> str:
+    """What ``explain`` says to the run's first fill, which an error of ``kind`` refuses to explain."""
+    with pytest.raises(kind) as raised:
+        explained(run, "1")
+    return str(raised.value)
+
+
+def test_a_changed_byte_is_told_by_segment_and_record(copy: Run) -> None:
+    """Even one in a record that the chain of this fill does not touch."""
+    with closing(sqlite3.connect(copy.journal)) as connection, connection:
+        first, data = connection.execute("SELECT first, records FROM block ORDER BY first DESC LIMIT 1").fetchone()
+        connection.execute("DROP TRIGGER block_no_update")
+        altered = data[:40] + bytes([data[40] ^ 1]) + data[41:]
+        connection.execute("UPDATE block SET records = ? WHERE first = ?", (altered, first))
+        connection.execute(OBJECTS["block_no_update"])
+    said = refused(copy, BadTape)
+    assert f"journal.db: segment 0: batch of records {first} to " in said and "altered" in said
+
+
+def test_a_changed_ledger_is_told(copy: Run) -> None:
+    with closing(sqlite3.connect(copy.journal)) as connection, connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute("DROP TRIGGER entry_no_update")
+        connection.execute("UPDATE entry SET delta = delta + 1 WHERE id = (SELECT MAX(id) FROM entry)")
+        connection.execute(OBJECTS["entry_no_update"])
+    assert "entry" in refused(copy, LedgerBroken)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_a_truncated_database_is_told_with_its_file_and_the_remedy(copy: Run, share: float) -> None:
+    os.truncate(copy.journal, int(copy.journal.stat().st_size * share))
+    said = refused(copy, BadTape)
+    assert str(copy.journal) in said and "restore the run's folder" in said

@@ -14,6 +14,7 @@ from core.records import FILL, RECORD, FeeAsset, Kind, Side
 from runner.failpoints import Failpoints
 from runner.journal import Journal
 from runner.ledger import Ledger, LedgerBroken, fill_deltas
+from runner.standing import Market, grid_of
 
 BTC = Instrument(symbol="BTCUSDT", base="BTC", quote="USDT", tick="0.01", lot="0.00001", quote_unit="0.01")
 ETH = Instrument(symbol="ETHUSDT", base="ETH", quote="USDT", tick="0.001", lot="0.0001", quote_unit="0.01")
@@ -42,11 +43,16 @@ def book() -> Ledger:
     return made
 
 
+def deltas_of(row: np.void, instrument: Instrument) -> list[tuple[str, str, int]]:
+    market = Market(instrument.symbol, instrument.base, instrument.quote, grid_of(instrument, None))
+    return fill_deltas(tuple(int(word) for word in row.item()), market)
+
+
 @given(FILLS)
 def test_a_fill_sums_to_zero_per_asset_and_is_rounded_against_us(item: tuple) -> None:
     row = fill(*item)[0]
     instrument = (BTC, ETH)[item[1]]
-    deltas = fill_deltas(row, instrument)
+    deltas = deltas_of(row, instrument)
     for asset in ("USDT", instrument.base):
         assert sum(delta for _, name, delta in deltas if name == asset) == 0
     exact = Fraction(instrument.tick) * Fraction(instrument.lot) / Fraction(instrument.quote_unit) * item[2] * item[3]
@@ -57,7 +63,7 @@ def test_a_fill_sums_to_zero_per_asset_and_is_rounded_against_us(item: tuple) ->
 
 def test_a_buy_by_hand() -> None:
     """0.5 BTC at 60,000.00: 30,000 USDT and a fee of 30 USDT."""
-    deltas = fill_deltas(fill(Side.BUY, 0, 6_000_000, 50_000, 3_000, FeeAsset.QUOTE)[0], BTC)
+    deltas = deltas_of(fill(Side.BUY, 0, 6_000_000, 50_000, 3_000, FeeAsset.QUOTE)[0], BTC)
     assert deltas == [
         ("holdings", "USDT", -3_000_000),
         ("venue", "USDT", 3_000_000),
@@ -76,7 +82,7 @@ def test_balances_are_the_sum_of_the_deltas(items: list[tuple]) -> None:
     records = np.concatenate([session, *(fill(*item, number).view(RECORD) for number, item in enumerate(items))])
     transactions = made.transactions(0, records)
     for item in items:
-        for account, asset, delta in fill_deltas(fill(*item)[0], (BTC, ETH)[item[1]]):
+        for account, asset, delta in deltas_of(fill(*item)[0], (BTC, ETH)[item[1]]):
             expected[account, asset] = expected.get((account, asset), 0) + delta
     assert made.balances == {key: value for key, value in expected.items() if key in made.balances}
     assert all(value == 0 for key, value in expected.items() if key not in made.balances)

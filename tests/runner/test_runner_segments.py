@@ -3,6 +3,8 @@
 import lzma
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +23,7 @@ from runner.home import Home, Run
 from runner.journal import Journal, Policy
 from runner.paper import close_segment, play
 from runner.plan import Plan, header_ledger, make_plan, make_stream
-from runner.reader import Reader, export, open_run, recovered, verify
+from runner.reader import Reader, export, open_run, verify
 from runner.replay import Replay, replay
 from runner.retention import compress, expire, listing
 from runner.segments import snapshot_places
@@ -31,6 +33,7 @@ from tests.runner.bundles import make_bundle, make_home
 
 POLICY = Policy(snapshot_records=300, segment_records=2_500)
 NO_TRUST = Path("nowhere")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -171,17 +174,6 @@ def test_killed_anywhere_it_goes_on_from_the_last_snapshot(
 
 def plan_bars(records: np.ndarray) -> int:
     return int((records["kind"] == Kind.BAR).sum())
-
-
-@pytest.mark.parametrize("bars", [40, 900, 2_000])
-def test_the_core_comes_back_from_the_journal_alone(tmp_path: Path, plan: Plan, records: np.ndarray, bars: int) -> None:
-    """Killed before the first snapshot, and long after: the state is that of every record from the beginning."""
-    run = Run(tmp_path / "r")
-    play_some(run, plan, bars, stop=False)
-    with open_run(run) as reader:
-        found = recovered(reader)
-        genesis = replay(reader.header, iter([records[: reader.segments[-1].end]]))
-        assert (found.records, found.state_hash) == (reader.segments[-1].end, genesis.state_hash)
 
 
 def test_stopped_it_leaves_a_snapshot_of_its_last_record(tmp_path: Path, plan: Plan) -> None:
@@ -346,6 +338,53 @@ def test_any_flipped_byte_of_an_archive_is_found(copy: Run) -> None:
     path.unlink()
     with pytest.raises(BadTape, match=r"000000.xz: missing: restore it"), open_run(copy) as reader:
         verify(reader)
+
+
+HELD = """
+import sys
+from pathlib import Path
+from runner import retention
+from runner.home import Run
+
+whole = retention._archive
+
+def waiting(*given):
+    print("compressing", flush=True)
+    sys.stdin.readline()
+    whole(*given)
+
+retention._archive = waiting
+print(retention.compress(Run(Path(sys.argv[1])), 1), flush=True)
+"""
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_two_processes_do_not_compress_one_run_at_a_time(copy: Run, records: np.ndarray, is_killed: bool) -> None:
+    """The second is refused with the first one's id, and nothing is lost; a lease dies with its process."""
+    command = [sys.executable, "-c", HELD, str(copy.folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None and first.stdin is not None
+        assert first.stdout.readline() == "compressing\n"
+        for what in ("compress", "expire"):
+            again = segment_command(copy, what)
+            assert again.returncode == Refused.exit_code
+            assert f"lock-segments: held by process {first.pid}; one process at a time" in again.stderr
+        if is_killed:
+            first.kill()
+        else:
+            first.stdin.write("go\ngo\n")
+            first.stdin.flush()
+            assert first.stdout.read() == "compressing\n[0, 1]\n"
+    assert segment_command(copy, "compress").returncode == 0
+    assert [item.state for item in listing(copy)] == ["archived", "archived", "closed", "open"]
+    with open_run(copy) as reader:
+        assert verify(reader).records == len(records)
+
+
+def segment_command(run: Run, what: str) -> subprocess.CompletedProcess[str]:
+    options = ["--home", run.folder.parent.parent, "--run", run.name, "--keep", 1]
+    command = [sys.executable, "-m", "runner.cli", "segment", what, *map(str, options)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_what_expired_is_gone_and_the_rest_stands_by_itself(copy: Run, records: np.ndarray) -> None:
