@@ -28,8 +28,10 @@ from data.download.candles import Request, download
 from data.download.venue import Patience, open_venue
 from data.schema import check_raw
 from data.sources.parquet import Parquet
+from feeds import market as markets
 from feeds.market import Listing
 from tests.data.binance import DAY1_MS, DAY_MS, MINUTE_MS, Binance, served
+from tests.data.candles import ingest
 from tests.data.test_data_catalog import run
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +100,18 @@ def test_files_are_what_the_parquet_source_reads(venue: Binance, tmp_path: Path)
         "symbol": "BTC/USDT", "since": "2025-01-01T00:00:00Z", "first": "2025-01-01T00:00:00Z",
         "last": "2025-01-01T23:59:00Z", "rows": ROWS, "missing": 0, "added": ROWS, "changed": [],
     }  # fmt: skip
+
+
+def test_three_days_of_three_symbols_become_a_tape_twice_the_same(venue: Binance, tmp_path: Path) -> None:
+    venue.now_ms = DAY1_MS + 3 * DAY_MS
+    market = markets.from_yaml((ROOT / "data/markets/binance_spot.yaml").read_text(), where="binance_spot")
+    summaries = []
+    for name in ("first", "second"):
+        fetch(venue, tmp_path / name)
+        options = {"interval_minutes": 1, "symbols": tuple(ALL)}
+        summaries.append(ingest(tmp_path / f"{name}-out", Parquet(tmp_path / name), market, **options))
+    assert summaries[0] == summaries[1]  # the tape's hash included
+    assert summaries[0]["rows"] == 3 * 3 * ROWS and summaries[0]["findings"] == {}
 
 
 def test_side_by_side_and_in_any_order_gives_the_bytes_of_one_at_a_time(venue: Binance, tmp_path: Path) -> None:
