@@ -1,36 +1,38 @@
-"""``python -m data``: look at what ingest made. Commands read ``artifacts/data`` unless ``--folder`` says otherwise.
+"""``python -m data``: download candles, and look at what ingest made of a source.
+
+Commands that look read ``artifacts/data`` unless ``--folder`` says otherwise.
 
 Exit codes: 0 ok, 10 above a limit, 30 bad input, 31 bad tape, 70 broken invariant.
 """
 
 import json
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from core.records import MINUTE_NS
 from core.settings import as_json as as_json_data
 from data import catalog, stability
+from data.download.command import download
 from data.holdout import LOG, open_holdout, read_log
+from data.show import show
 from data.store import iso
 from feeds.tape import Tape
 from models import command
 
-app = typer.Typer(help="Look at ingested market data.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Download market data, and look at what was ingested.", no_args_is_help=True, add_completion=False
+)
 Folder = Annotated[Path, typer.Option(help="The folder that ingest wrote.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 FOLDER = Path("artifacts/data")
-WIDTH = 160  # of a table that goes to a file or a pipe
 
 
 @app.command("ls")
 def list_files(folder: Folder = FOLDER, as_json: Json = False) -> None:
     """List the files with their rows and sizes."""
-    _show(catalog.files(folder), as_json)
+    show(catalog.files(folder), as_json)
 
 
 @app.command()
@@ -41,14 +43,14 @@ def describe(
 ) -> None:
     """Summarise each instrument, or with --days list the days that miss bars."""
     rows = [row for row in catalog.completeness(folder) if row["missing"]] if days else catalog.describe(folder)
-    _show(rows, as_json)
+    show(rows, as_json)
 
 
 @app.command()
 def check(folder: Folder = FOLDER, as_json: Json = False) -> None:
     """Verify the tape's hash, every bar's schema and that tape and Parquet agree; count the findings."""
     found = json.loads((folder / "summary.json").read_text()) if (folder / "summary.json").is_file() else {}
-    _show([catalog.check(folder) | {"findings": found.get("findings", {})}], as_json)
+    show([catalog.check(folder) | {"findings": found.get("findings", {})}], as_json)
 
 
 @app.command()
@@ -66,7 +68,7 @@ def psi(
 ) -> None:
     """Compare features between instruments: the population stability index of each field, the largest first."""
     rows = stability.between_instruments(folder)
-    _show(rows, as_json)
+    show(rows, as_json)
     if rows[0]["psi"] > limit:
         raise typer.Exit(10)
 
@@ -82,7 +84,7 @@ def holdout(
     """Open the final hold-out, once per release, and log who did and why; or show who has."""
     if why:
         open_holdout(folder / "market.tape", out, log, why=why)
-    _show([as_json_data(reading) for reading in read_log(log)], as_json)
+    show([as_json_data(reading) for reading in read_log(log)], as_json)
 
 
 @app.command()
@@ -98,25 +100,10 @@ def tape(path: Annotated[Path, typer.Argument()] = FOLDER / "market.tape", as_js
         "instruments": [instrument.symbol for instrument in opened.instruments],
         "meta": opened.meta,
     }
-    _show([head], as_json)
+    show([head], as_json)
 
 
-def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(rows, indent=1))
-        return
-    if not rows:
-        typer.echo("nothing to show")
-        return
-    if len(rows) == 1:
-        table = Table(show_header=False)
-        for name, value in rows[0].items():
-            table.add_row(name, str(value))
-    else:
-        table = Table(*rows[0])
-        for row in rows:
-            table.add_row(*(str(value) for value in row.values()))
-    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
+app.command()(download)
 
 
 if __name__ == "__main__":

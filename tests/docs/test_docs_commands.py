@@ -34,9 +34,9 @@ from tests.runner.bundles import TRADING
 
 SHOWN, ALL = lines(), [*lines(), *mentions()]
 OTHER_PROGRAMS = {"git", "cd", "ls", "cp", "cat", "head", "open", "xdg-open", "export", "source", "mkdir", "pip", "jq"}
-WRITTEN = (  # by a promotion, by `make paper`, by an installation or a build
+WRITTEN = (  # by a promotion, by `make paper`, by an installation or a build, by a download
     "models/promoted", "models/store", "models/registry.json", "gates/decisions.jsonl", "trials", "dvc.lock",
-    "mlflow.db", ".home", ".venv", "dist",
+    "mlflow.db", ".home", ".venv", "dist", "data/raw", "data/raw.dvc", "data/.gitignore",
 )  # fmt: skip
 READERS_OWN = {"runner.yaml"}  # shown as a block of its own
 TAKES_A_NEW_FILE = {"--out", "--to", "--outdir", "--home", "-o"}
@@ -226,6 +226,7 @@ RUN = {  # what takes seconds on a reduced checkout, with the exit codes that ar
     ("python", "-m", "gates", "history"): (0,),
     ("python", "-m", "gates", "keys"): (0,),
     ("python", "-m", "data"): (0,),
+    ("python", "-m", "data", "download"): (),  # never: it asks an exchange
     ("python", "-m", "evaluation"): (0,),
     ("runner", "status"): (0,),
     ("runner", "show-config"): (0,),
@@ -239,7 +240,10 @@ HARMLESS = {"cat", "head", "ls", "jq"}
 
 def allowed_codes(line: Line) -> tuple[int, ...]:
     """The exit codes ``line`` may end with; none if it is not run here."""
-    known = [codes for words in line.commands for start, codes in RUN.items() if words[: len(start)] == start]
+    starts = [
+        max((start for start in RUN if words[: len(start)] == start), key=len, default=()) for words in line.commands
+    ]
+    known = [codes for start in starts if (codes := RUN.get(start, ()))]
     harmless = sum(words[0] in HARMLESS for words in line.commands)
     return max(known, key=len) if known and len(known) + harmless == len(line.commands) else ()
 

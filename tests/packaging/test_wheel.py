@@ -20,7 +20,19 @@ from tests.runner.bundles import OTHER_KEY, make_bundle, make_home
 pytestmark = pytest.mark.xdist_group("packaging")
 
 PACKAGES = {"core", "feeds", "features", "models", "runner"}
-RESEARCH = ("torch", "mlflow", "dvc", "polars", "onnx", "lightning", "duckdb", "pandera", "plotly", "scikit-learn")
+RESEARCH = (
+    "torch",
+    "mlflow",
+    "dvc",
+    "polars",
+    "onnx",
+    "lightning",
+    "duckdb",
+    "pandera",
+    "plotly",
+    "scikit-learn",
+    "ccxt",
+)
 DAYS = "3"
 
 

@@ -75,14 +75,14 @@ def make(folder: Path, changes: dict[str, Any]) -> Checkout:
             raise KeyError(f"params.yaml has no {key}")
         section[leaf] = value
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    checkout = Checkout(folder, _environment(folder))
+    checkout = Checkout(folder, environment(folder))
     checkout.run("git", "init", "-q", "-b", "main")
     checkout.run("git", "add", "-A")
     checkout.run("git", "commit", "-q", "-m", "reduced")
     return checkout
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path) -> dict[str, str]:
     """The environment of this process with keys, threads and telemetry of its own."""
     return {
         **os.environ,
