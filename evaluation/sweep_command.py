@@ -31,7 +31,18 @@ from models.atomic import write_atomic
 
 TRADING: Final = Trading.__struct_fields__
 # What else a file may hold that also sets something up outside trading (params.yaml): a misspelt section is an error.
-BESIDE: Final = ("seed", "workers", "data", "features", "labels", "splits", "model", "training", "evaluation")
+BESIDE: Final = (
+    "seed",
+    "workers",
+    "data",
+    "features",
+    "labels",
+    "event_labels",
+    "splits",
+    "model",
+    "training",
+    "evaluation",
+)
 PIPE_WIDTH: Final = 200  # of the table where no terminal limits it
 HORIZON_MINUTES: Final = 15  # of the sigma that sizes a rule, if no labels.horizon_minutes says otherwise
 

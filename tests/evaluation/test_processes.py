@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +16,8 @@ from hypothesis import strategies as st
 
 from core.errors import BadInput, BrokenInvariant
 from evaluation.processes import numbered
+
+ROOT = Path(__file__).parents[2]
 
 
 def quiet(done: int) -> None:
@@ -72,19 +76,26 @@ def test_an_interrupted_parent_leaves_no_worker() -> None:
     assert not multiprocessing.active_children()
 
 
-def test_workers_whose_parent_is_gone_end(tmp_path: Path) -> None:
-    def work(index: int) -> int:
-        (tmp_path / str(os.getpid())).touch()
-        time.sleep(0.01)
-        return index
+ENDLESS = """
+import os, pathlib, sys, time
+from evaluation.processes import numbered
 
-    parent = os.fork()
-    if parent == 0:
-        numbered(10**6, 2, work, quiet, "pieces")
-        os._exit(0)
+ROOT = Path(__file__).parents[2]
+
+def work(index):
+    (pathlib.Path(sys.argv[1]) / str(os.getpid())).touch()
+    time.sleep(0.01)
+
+numbered(10**6, 2, work, lambda done: None, "pieces")
+"""
+
+
+def test_workers_whose_parent_is_gone_end(tmp_path: Path) -> None:
+    """A process of its own: forked from here, a child that failed would go on as a second copy of the tests."""
+    parent = subprocess.Popen([sys.executable, "-c", ENDLESS, str(tmp_path)], cwd=ROOT)
     _wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
-    os.kill(parent, signal.SIGKILL)
-    os.waitpid(parent, 0)
+    parent.kill()
+    parent.wait()
     _wait_until(lambda: not any(_runs(int(path.name)) for path in tmp_path.iterdir()))
 
 
