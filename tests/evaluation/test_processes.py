@@ -80,8 +80,6 @@ ENDLESS = """
 import os, pathlib, sys, time
 from evaluation.processes import numbered
 
-ROOT = Path(__file__).parents[2]
-
 def work(index):
     (pathlib.Path(sys.argv[1]) / str(os.getpid())).touch()
     time.sleep(0.01)
@@ -92,10 +90,11 @@ numbered(10**6, 2, work, lambda done: None, "pieces")
 
 def test_workers_whose_parent_is_gone_end(tmp_path: Path) -> None:
     """A process of its own: forked from here, a child that failed would go on as a second copy of the tests."""
-    parent = subprocess.Popen([sys.executable, "-c", ENDLESS, str(tmp_path)], cwd=ROOT)
-    _wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
-    parent.kill()
-    parent.wait()
+    with subprocess.Popen([sys.executable, "-c", ENDLESS, str(tmp_path)], cwd=ROOT) as parent:
+        try:
+            _wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+        finally:
+            parent.kill()
     _wait_until(lambda: not any(_runs(int(path.name)) for path in tmp_path.iterdir()))
 
 
