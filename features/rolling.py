@@ -76,7 +76,9 @@ def new_state(windows: Sequence[int]) -> np.ndarray:
     if min(windows) < 2:
         raise BadConfig(f"a rolling window of {min(windows)} rows has no standard deviation: take at least 2")
     if sum(windows) > ROWS_MAX:
-        raise BadConfig(f"rolling windows of {sum(windows)} rows together; a state holds {ROWS_MAX}: use several states")
+        raise BadConfig(
+            f"rolling windows of {sum(windows)} rows together; a state holds {ROWS_MAX}: use several states"
+        )
     state = zeros(1, STATE)
     state[0]["n_windows"] = len(windows)
     first = 0

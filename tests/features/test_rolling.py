@@ -133,6 +133,12 @@ def test_a_constant_stretch_has_exactly_no_deviation() -> None:
         assert np.array_equal(still, np.tile([x[200], 0.0, x[200], x[200]], (len(still), 1)))
 
 
+def test_differences_whose_squares_vanish_count_as_none() -> None:
+    x = 1.5e-162 * (np.arange(40) % 2)
+    deviation = run(x, x, (7, 20))[19:, 1::5]
+    assert (deviation >= 0.0).all() and (deviation < 1e-150).all()
+
+
 @pytest.mark.parametrize("now", [1, 10, 299, 300, 301, 777])
 def test_the_future_changes_nothing(now: int) -> None:
     x, v = walk(1_000, 5)
