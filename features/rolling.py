@@ -2,8 +2,8 @@
 
 State is one record of dtype STATE per instrument and carries its own windows, so a state array is all there is to
 copy, compare or restore. Shapes: ``state`` (1,), ``x`` and ``v`` (rows,) float64, ``out`` (rows, n_columns) float64 in
-any memory order; order "F" makes each column contiguous. Columns: ``columns(windows)``. A column is NaN until its window
-is full.
+any memory order; in order "F" each column is contiguous. ``columns(windows)`` names the columns. Each is NaN until its
+window is full.
 
 Method (van Herk, "A fast algorithm for local minimum and maximum filters", 1992, here for sums too): rows are cut into
 blocks as long as the window. A window ends in one block and began in the one before, so it is a tail of the earlier
@@ -125,7 +125,8 @@ def _batch(state: np.ndarray, x: np.ndarray, v: np.ndarray, out: np.ndarray) -> 
     for start in range(0, len(x), _CHUNK):
         stop = min(start + _CHUNK, len(x))
         for index in range(own["n_windows"]):
-            _take(own, own["windows"][index], x, v, out, index * np.uint64(_PER_WINDOW), start, stop)
+            column = np.uint64(index) * np.uint64(_PER_WINDOW)
+            _take(own, own["windows"][index], x, v, out, column, np.uint64(start), np.uint64(stop))
     return -1
 
 
@@ -139,10 +140,16 @@ def _first_refused(x: np.ndarray, v: np.ndarray) -> int:
 
 @kernel
 def _take(
-    own: np.void, window: np.void, x: np.ndarray, v: np.ndarray, out: np.ndarray, column: int, start: int, stop: int
+    own: np.void,
+    window: np.void,
+    x: np.ndarray,
+    v: np.ndarray,
+    out: np.ndarray,
+    column: np.uint64,
+    row: np.uint64,
+    end: np.uint64,
 ) -> None:
-    """One window's columns, from ``column`` on, of the rows from ``start`` to ``stop``."""
-    row, end = np.uint64(start), np.uint64(stop)
+    """One window's columns, from ``column`` on, of the rows from ``row`` to ``end``."""
     while row < end:
         if window["at"] == window["rows"] or window["at"] == 0:
             _begin_block(own, window, x[row])
@@ -175,10 +182,18 @@ def _begin_block(own: np.void, window: np.void, origin: float) -> None:
 
 @kernel
 def _take_head(
-    own: np.void, window: np.void, x: np.ndarray, v: np.ndarray, out: np.ndarray, column: int, row: int, until: int
+    own: np.void,
+    window: np.void,
+    x: np.ndarray,
+    v: np.ndarray,
+    out: np.ndarray,
+    column: np.uint64,
+    row: np.uint64,
+    until: np.uint64,
 ) -> None:
     """Rows of one block join its head; with the tail behind each of them that makes its window."""
     head, origin, rows = window["head"], window["origin"], float(window["rows"])
+    per_freedom = 1.0 / (rows - 1.0)
     deviation, square, low, high, volume = head["deviation"], head["square"], head["low"], head["high"], head["v"]
     at = window["first"] + window["at"]
     window["at"] += until - row
@@ -191,9 +206,10 @@ def _take_head(
         volume += v[row]
         tail = own["tails"][at + _ONE]
         whole = tail["deviation"] + deviation
-        spread = tail["square"] + square - whole * whole / rows
-        out[row, column] = origin + whole / rows
-        out[row, column + np.uint64(1)] = math.sqrt((spread if not spread < 0.0 else 0.0) / (rows - 1.0))
+        mean = whole / rows
+        spread = tail["square"] + square - whole * mean  # not below 0: its error is smaller, see above
+        out[row, column] = origin + mean
+        out[row, column + np.uint64(1)] = math.sqrt(spread * per_freedom)
         out[row, column + np.uint64(2)] = low if low < tail["low"] else tail["low"]
         out[row, column + np.uint64(3)] = high if high > tail["high"] else tail["high"]
         out[row, column + np.uint64(4)] = tail["v"] + volume

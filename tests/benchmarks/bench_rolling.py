@@ -4,10 +4,10 @@ Work D of the peer benchmarks: a seeded walk x and volume v in memory; for windo
 sample standard deviation, minimum and maximum of x and the sum of v, full windows only, as twenty new columns. A figure
 counts only if all twenty checksums agree.
 
-Every round runs each engine in a process of its own, one after the other: ours on one core, Polars with one thread and
-with one per core. A ratio is of two processes of one round. A process works RUNS times and counts its fastest; the first
-time, which also waits for memory that the machine has not handed out before, stands apart. Seconds of the processor
-(``time.process_time``, all threads) hold beside other work on the machine, those of the clock only without.
+Every round runs each engine in a process of its own, one after the other: ours on one core, Polars with one thread
+and with one per core. A ratio is of two processes of one round. A process works RUNS times and counts its fastest; the
+first time, which also waits for memory that the machine has not handed out before, stands apart. Seconds of the
+processor (``time.process_time``, all threads) hold beside other work on the machine, those of the clock only without.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """Rolling columns against two passes in extended precision, and what streaming promises: no drift, no future."""
 
+import itertools
 import math
 import os
 import subprocess
@@ -89,7 +90,7 @@ def test_stream_batch_and_any_chunks_have_the_same_bits(
     whole = run(x, v, windows)
     cuts = sorted(data.draw(st.sets(st.integers(0, len(x)), max_size=8)) | {0, len(x)})
     state, chunked = rolling.new_state(windows), np.zeros_like(whole)
-    for start, stop in zip(cuts, cuts[1:], strict=False):
+    for start, stop in itertools.pairwise(cuts):
         rolling.batch(state, x[start:stop], v[start:stop], chunked[start:stop])
     assert chunked.tobytes() == whole.tobytes()
     stream, one = rolling.new_state(windows), np.zeros((1, whole.shape[1]))
@@ -135,8 +136,7 @@ def test_a_constant_stretch_has_exactly_no_deviation() -> None:
 
 def test_differences_whose_squares_vanish_count_as_none() -> None:
     x = 1.5e-162 * (np.arange(40) % 2)
-    deviation = run(x, x, (7, 20))[19:, 1::5]
-    assert (deviation >= 0.0).all() and (deviation < 1e-150).all()
+    assert (run(x, x, (7, 20))[19:, 1::5] == 0.0).all()
 
 
 @pytest.mark.parametrize("now", [1, 10, 299, 300, 301, 777])
