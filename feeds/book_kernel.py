@@ -88,7 +88,7 @@ def fill(
     """Go on with the day of ``phases`` (n,) PHASE until it is over (``state["phase"]`` is n) or ``out`` is full.
 
     ``state`` (1,) STATE and ``lots`` (2, depth) carry on from call to call; ``rules`` (1,) RULES, ``regimes`` (r,)
-    REGIME, ``chances`` (r, r) cumulated ppm, ``hours_ppm`` (24,), ``out`` zeros of dtype RECORD. How many rows are made.
+    REGIME, ``chances`` (r, r) cumulated ppm, ``hours_ppm`` (24,), ``out`` zeros of dtype RECORD. Returns the rows made.
     """
     now, rule, count = state[0], rules[0], 0
     while count + ROOM <= len(out) and now["phase"] < len(phases):

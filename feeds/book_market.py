@@ -1,12 +1,12 @@
-"""The built-in market of order books: levels, trades, statuses of several instruments, and one planted order-flow signal.
+"""The built-in market of order books: levels, trades and statuses of several instruments, and one planted signal.
 
-**Records**: LEVEL, TRADE, CLEAR and STATUS, ``MarketFlag.LAST`` on the last record of each message. LEVEL and CLEAR carry
-the message's number, TRADE the trade's. ts_known = ts_event + the feed's latency. Outside halts and auctions each side
-has ``depth_levels`` levels at neighbouring ticks, at least one lot each; no record ever crosses or locks the book.
+**Records**: LEVEL, TRADE, CLEAR and STATUS, ``MarketFlag.LAST`` on the last record of each message. LEVEL and CLEAR
+carry the message's number, TRADE the trade's. ts_known = ts_event + the feed's latency. While trading each side has
+``depth_levels`` levels at neighbouring ticks, at least one lot each; no record ever crosses or locks the book.
 
-**Randomness is counter-based** (``core.chance``): a draw belongs to (seed, symbol, purpose, number of the message, level
-or minute), a day's halt to (seed, symbol, day). Decisions are integers. So bytes depend on neither the chunk size nor
-the other instruments. Instruments move independently of each other.
+**Randomness is counter-based** (``core.chance``): a draw belongs to (seed, symbol, purpose, number of the message, new
+level or minute), a day's halt to (seed, symbol, day). Decisions are integers. So neither the chunk size nor the other
+instruments can change a byte. Instruments move independently of each other.
 
 **Arrivals** excite each other (A. Hawkes, "Spectra of some self-exciting and mutually exciting point processes", 1971):
 
@@ -21,18 +21,19 @@ sides by 1 to 3 ticks, whose levels are swept by trades or cancelled.
 
 **The day**: HALT until the opening auction, AUCTION, TRADING, AUCTION, HALT. An auction shows no book and ends with one
 trade. A trading halt leaves the book standing, an auction reopens it. News clears both sides and brings them back as a
-snapshot 10 and more ticks away while trading goes on, with a burst of messages and the last regime.
+snapshot ``jump_ticks_min`` to ``jump_ticks_max`` ticks away while trading goes on, with a burst of messages and the
+last regime.
 
 **The signal.** With s_k = +1 for a bought and -1 for a sold TRADE record, in order::
 
     flow_k = flow_(k-1) + (s_k - flow_(k-1)) / memory_trades
     P(the mid's next change by the flow is up) = (1 + lean) / 2,   lean = strength x rho x flow, clipped to +-0.9
 
-A change by the flow is a move or a change of the spread. Which messages change the mid, when, and by how many ticks does
-not depend on flow. Directions of news and of auctions' gaps are fair coins that know nothing.
+A change by the flow is a move or a change of the spread. Which messages change the mid, when, and by how many ticks
+does not depend on flow. Directions of news and of auctions' gaps are fair coins that know nothing.
 
-**At strength 0 the mid is a martingale by construction**: each of its changes, seen after whole messages, is a fair coin
-of its own times a size that was drawn apart from it. Trades within the touch and all quotes leave the mid where it is.
+**At strength 0 the mid is a martingale by construction**: each of its changes, seen after whole messages, is a fair
+coin of its own times a size that was drawn apart from it. Trades within the touch and quotes leave the mid as it is.
 """
 
 import math

@@ -1,8 +1,9 @@
 """Market files: which instruments exist, their grids and fees, and how the built-in market moves.
 
 One YAML describes one venue in one quote asset. Recorded markets give instruments only; a market that can be simulated
-adds a ``dynamics`` section for bars or a ``book`` section for order books (``feeds.book_settings``). ``BUILTIN`` is the built-in market itself, so that it runs where no checkout is; the
-repository's ``data/markets/builtin.yaml`` spells out the same values (a test holds the two together).
+adds a ``dynamics`` section for bars or a ``book`` section for order books (``feeds.book_settings``). ``BUILTIN`` is the
+built-in market of bars itself, so that it runs where no checkout is; the repository's ``data/markets/builtin.yaml``
+spells out the same values (a test holds the two together).
 
 Rates are parts per million of one (1_000_000 = 1), grids and prices decimal strings.
 """
