@@ -19,7 +19,7 @@ from core.jit import entry
 from core.records import DAY_NS, HOUR_NS, MINUTE_NS, PPM, RECORD, Kind, MarketFlag, MarketStatus, Side
 from feeds import book_kernel, book_market
 from feeds.book_market import BUILTIN_BOOK
-from feeds.book_settings import Period
+from feeds.book_settings import Flow, Period
 from feeds.market import Market, from_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +34,14 @@ def changed(**changes: object) -> Market:
     """The built-in market that trades from 7 to 9, with ``changes`` in its book section."""
     changes = {"sessions": (Period(name="day", start=7, end=9, rate_ppm=PPM),)} | changes
     return msgspec.structs.replace(BUILTIN_BOOK, book=msgspec.structs.replace(BUILTIN_BOOK.book, **changes))
+
+
+def paced(messages_per_minute: int) -> dict[str, Flow]:
+    """The built-in instruments, that much slower."""
+    flows = BUILTIN_BOOK.book.flows
+    return {
+        symbol: msgspec.structs.replace(flow, messages_per_minute=messages_per_minute) for symbol, flow in flows.items()
+    }
 
 
 SHORT = changed()
@@ -60,13 +68,12 @@ def test_the_market_in_code_is_the_one_in_the_file() -> None:
 
 
 def test_same_seed_same_bytes_in_another_process_and_without_the_compiler() -> None:
-    quiet = {symbol: msgspec.structs.replace(flow, messages_per_minute=4) for symbol, flow in SHORT.book.flows.items()}
     program = (
         "import hashlib, sys, numpy as np; from feeds import book_market as m; from feeds.market import from_yaml;"
         "made = m.market(from_yaml(sys.stdin.read(), where='test'), days=2, seed=7);"
         "print(hashlib.sha256(np.concatenate(list(made)).tobytes()).hexdigest())"
     )
-    spec = changed(flows=quiet)
+    spec = changed(flows=paced(4))
     here = digest(records_of(spec, days=2))
     for disable in ("0", "1"):
         out = subprocess.run(
@@ -91,10 +98,11 @@ PINNED = "4b73ecb3e1eea85e"
 
 @pytest.mark.parametrize("chunk_rows", [book_kernel.ROOM, 999, 10**6])
 def test_chunks_of_any_size_hold_the_same_bytes(chunk_rows: int) -> None:
-    expected = records_of(EVENTFUL, days=2)
-    chunks = list(book_market.market(EVENTFUL, days=2, seed=7, chunk_rows=chunk_rows))
+    spec = changed(halt_chance_ppm=PPM, jump_chance_ppm=50_000, flows=paced(12))
+    expected = records_of(spec, days=2)
+    chunks = list(book_market.market(spec, days=2, seed=7, chunk_rows=chunk_rows))
     assert digest(np.concatenate(chunks)) == digest(expected)
-    alone = list(book_market.instrument(EVENTFUL, "ETH-USDT", days=2, seed=7, chunk_rows=chunk_rows))
+    alone = list(book_market.instrument(spec, "ETH-USDT", days=2, seed=7, chunk_rows=chunk_rows))
     assert max(map(len, alone)) <= chunk_rows and all(
         chunk["flags"][-1] & LAST or chunk["kind"][-1] == IS_STATUS for chunk in alone
     )
