@@ -239,9 +239,25 @@ def test_a_day_has_auctions_and_a_halt_and_its_statuses_say_until_when() -> None
         assert sum(prints["b"] == 8 * SHORT.book.flows[SHORT.listings[index].symbol].level_lots) >= 3 * 5
 
 
-def test_halts_come_as_often_as_stated() -> None:
-    days = [len(book_market.phases(BUILTIN_BOOK.book, "BTC-USDT", 7, day)) == 8 for day in range(3_000)]
-    assert 0.08 < np.mean(days) < 0.12
+def test_halts_come_as_often_as_stated_and_at_any_time() -> None:
+    days = [book_market.phases(BUILTIN_BOOK.book, "BTC-USDT", 7, day) for day in range(3_000)]
+    halted = [plan["start_ns"][3] % DAY_NS / HOUR_NS for plan in days if len(plan) == 8]
+    assert 0.08 < len(halted) / len(days) < 0.12
+    assert min(halted) < 7.5 and max(halted) > 19.5 and np.mean(halted) == pytest.approx(13.8, abs=0.8)
+    assert all((np.diff(plan["start_ns"]) > 0).all() for plan in days)
+
+
+def test_an_auction_s_gap_is_fair_and_bounded() -> None:
+    gaps = []
+    for index in range(3):
+        mine = own(records_of(EVENTFUL, days=12), index)
+        mids = replayed(mine)
+        opened = np.flatnonzero((mine["kind"] == IS_STATUS) & (mine["a"] == TRADING))
+        reopened = opened[(mine["ts_event"][opened] % DAY_NS) > 7 * HOUR_NS]  # after a halt: one auction, not two
+        last = [int(np.flatnonzero(mids[: row - 21])[-1]) for row in reopened]
+        gaps += ((mids[reopened] - mids[last]) / 2).tolist()
+    assert np.abs(gaps).max() <= 20 and np.abs(gaps).mean() > 5 and len(gaps) == 36
+    assert 9 <= np.sum(np.array(gaps) > 0) <= 27
 
 
 def news(records: np.ndarray) -> np.ndarray:
