@@ -267,8 +267,7 @@ RISK_STATE: Final = np.dtype(
             "peak_bound",  # while the peak is at most this, ...
             "attention",  # ... equity above this ...
             "exposure_bound",  # ... and exposure at most this, no limit is reached
-            "day",  # of the venue's calendar, days since 1970-01-01
-            "day_end_ns",
+            "day_end_ns",  # of the venue's calendar
             "day_equity",  # at the start of that day
             "day_balance",  # the same without what was unrealised
             "day_floor",  # equity at or below which the daily stop holds

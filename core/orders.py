@@ -87,7 +87,7 @@ FILLED: Final = int(S.FILLED)
 @kernel
 def next_state(state: int, to: int) -> int:
     """The state after ``to`` was reported in ``state``. Raises BrokenInvariant if that cannot happen."""
-    if not 0 <= to < AFTER.shape[1]:
+    if not 0 <= to < len(AFTER):
         raise BrokenInvariant("an order report names no state of the life cycle")
     after = AFTER[state, to]
     if after == IMPOSSIBLE:

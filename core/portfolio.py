@@ -78,7 +78,7 @@ def _change(position: np.void, units_moved: int, paid: int) -> None:
     """
     held = position["base_units"]
     position["base_units"] = held + units_moved
-    if held == 0 or units_moved == 0 or (held > 0) == (units_moved > 0):
+    if min(held, units_moved) >= 0 or max(held, units_moved) <= 0:
         position["cost"] += paid
     else:
         closed = min(abs(held), abs(units_moved))
@@ -144,13 +144,17 @@ def book_transfer(config: np.void, state: np.void, transfer: np.void) -> int:
             raise BadInput("a transfer's base units are beyond what fits: check its unit")
         if position["mark2"] == 0:
             raise BadInput("a transfer of base units before the instrument's first price: its worth is not known yet")
+        instrument, held = config["markets"][index]["instrument"], abs(position["base_units"] + amount)
+        most = units.lots_for(instrument, max(1, position["price"]), config["equity_max"])
+        if held // instrument["lot_units"] > most:
+            raise BadInput("a transfer is worth more than the equity bound proven at start: check its unit")
         position["base_units"] += amount
         hold(config, state, index)
         mark(config, state, index, position["mark2"])
         position["cost"] += account["equity"] - before
         _write_off(position)
     else:
-        if abs(amount) > config["equity_max"]:
+        if abs(amount) > config["equity_max"] or abs(account["equity"] + amount) > config["equity_max"]:
             raise BadInput("a transfer is beyond the equity bound proven at start: check its unit")
         account["cash"] += amount
         mark(config, state, index, position["mark2"])
@@ -180,17 +184,15 @@ def mark(config: np.void, state: np.void, index: int, mark2: int) -> None:
     account, position = state["account"], state["positions"][index]
     position["mark2"] = mark2
     position["price"] = mark2 >> 1
-    if position["base_units"] == 0 and position["value"] == 0:
-        account["equity"] = account["cash"] + account["holdings"]
-        return
-    if position["per_mark"] != 0 and mark2 <= position["mark2_safe"]:
-        value = mark2 * position["per_mark"]
-    else:
-        value = units_value(config["markets"][index], mark2, position["base_units"])
-    account["holdings"] += value - position["value"]
-    account["exposure"] += abs(value) - abs(position["value"])
+    if position["base_units"] != 0 or position["value"] != 0:
+        if mark2 <= position["mark2_safe"]:  # 0 where the product is not exact
+            value = mark2 * position["per_mark"]
+        else:
+            value = units_value(config["markets"][index], mark2, position["base_units"])
+        account["holdings"] += value - position["value"]
+        account["exposure"] += abs(value) - abs(position["value"])
+        position["value"] = value
     account["equity"] = account["cash"] + account["holdings"]
-    position["value"] = value
     if abs(account["equity"]) > config["equity_max"]:
         raise BadInput("equity left the range proven at start (100 x initial cash): restart with the present cash")
 
@@ -198,8 +200,6 @@ def mark(config: np.void, state: np.void, index: int, mark2: int) -> None:
 @kernel
 def units_value(market: np.void, mark2: int, base_units: int) -> int:
     """Value of ``base_units`` at ``mark2`` half ticks in quote units, rounded down; owed units are rounded up."""
-    if base_units == 0:
-        return 0
     value, den = mark2 * market["instrument"]["value_num"], 2 * market["unit_den"]
     if base_units < 0:
         return -units.mul_div(value, -base_units, den, UP)

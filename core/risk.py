@@ -24,6 +24,7 @@ from core.outbox import emit
 from core.records import PPM, Command, Kind, Metric, Reason, RiskState
 from core.units import DOWN, INT64_MAX, UP, mul_div, ratio_ppm, share_ppm
 
+PEAK_MAX: Final = 2**61  # far above any equity, and what divides by it still fits
 RISK: Final = int(Kind.RISK)
 NORMAL: Final = int(RiskState.NORMAL)
 CAUTION: Final = int(RiskState.CAUTION)
@@ -79,7 +80,6 @@ def start(state: np.void) -> None:
     """The risk state of an account that begins with the equity it has now; the first record begins its first day."""
     risk, equity = state["risk"], state["account"]["equity"]
     risk["peak_equity"] = risk["start_equity"] = equity
-    risk["attention"] = INT64_MAX
 
 
 @kernel
@@ -118,9 +118,6 @@ def new_day(config: np.void, state: np.void, box: np.void) -> None:
     day = days.local_day(config, now)
     if risk["day_end_ns"] == 0:
         risk["total_floor"] = _floor(risk["start_equity"], risk["start_equity"], config["total_loss_limit_ppm"])
-    elif day <= risk["day"]:
-        return
-    risk["day"] = day
     risk["day_end_ns"] = days.day_start_ns(config, day + 1)
     _measure_day(config, state)
     if risk["day_stopped"] == 1:
@@ -205,8 +202,8 @@ def _ratio(part: int, whole: int, up: int) -> int:
 
 @kernel
 def _loss_ppm(base: int, equity: int, of: int) -> int:
-    """The loss since ``base`` in ppm of ``of``, rounded down: at a floor it is at least the limit."""
-    return _ratio(max(0, base - equity), of, DOWN)
+    """The loss since ``base`` in ppm of ``of``, rounded down; ``equity`` is at or below a floor, so below ``base``."""
+    return _ratio(base - equity, of, DOWN)
 
 
 @kernel
@@ -218,7 +215,7 @@ def _watch(config: np.void, risk: np.void, peak: int) -> None:
     measured: the way back is watched too.
     """
     least = min(config["caution_drawdown_ppm"], risk["drawdown_max_ppm"] + 1)
-    floor = max(peak - share_ppm(max(0, peak), least - 1, DOWN) - 1, exposure.hard_floor(risk))
+    floor = max(peak - share_ppm(peak, least - 1, DOWN) - 1, exposure.hard_floor(risk))
     if risk["day_stopped"] == 0:
         floor = max(floor, risk["day_floor"])
     if risk["week_stopped"] == 0:
@@ -312,7 +309,6 @@ def command(config: np.void, state: np.void, box: np.void, number: int) -> None:
             move(state, box, FLATTEN, OPERATOR_RESUME, OPERATOR, number, 0)
             return
         risk["peak_equity"] = max(1, state["account"]["equity"])
-        _watch(config, risk, risk["peak_equity"])
         move(state, box, NORMAL, OPERATOR_RESUME, OPERATOR, number, 0)
     else:
         move(state, box, max(HALT, risk["state"]), OPERATOR_HALT, OPERATOR, number, 0)
@@ -345,7 +341,6 @@ def venue_accept(config: np.void, state: np.void, box: np.void) -> None:
             return
         move(state, box, risk["state"], RECOVERED, VENUE_FAILURES, 0, config["circuit_failures"])
     risk["failures"] = 0
-    risk["probe_id"] = 0
 
 
 @kernel
@@ -357,7 +352,9 @@ def transferred(config: np.void, state: np.void, amount: int) -> None:
     """
     risk, equity = state["risk"], state["account"]["equity"]
     before = equity - amount
-    if before > 0 and equity > 0:
+    if before > 0 and equity > 0 and risk["peak_equity"] // before >= PEAK_MAX // equity:
+        risk["peak_equity"] = PEAK_MAX  # almost everything was lost, and still is: the ratio no longer fits
+    elif before > 0 and equity > 0:
         risk["peak_equity"] = max(equity, mul_div(risk["peak_equity"], equity, before, UP))
     else:
         risk["peak_equity"] = max(1, max(equity, risk["peak_equity"] + amount))

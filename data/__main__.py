@@ -1,6 +1,6 @@
 """``python -m data``: look at what ingest made. Commands read ``artifacts/data`` unless ``--folder`` says otherwise.
 
-Exit codes: 0 ok, 30 bad input, 31 bad tape, 70 broken invariant.
+Exit codes: 0 ok, 10 above a limit, 30 bad input, 31 bad tape, 70 broken invariant.
 """
 
 import json
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.records import MINUTE_NS
-from data import catalog
+from data import catalog, stability
 from data.store import iso
 from feeds.tape import Tape
 from models import command
@@ -54,6 +54,19 @@ def plot(folder: Folder = FOLDER, out: Path = Path("artifacts/completeness.html"
     """Draw completeness per instrument and day as an HTML page."""
     catalog.plot(folder, out)
     typer.echo(str(out))
+
+
+@app.command()
+def psi(
+    folder: Annotated[Path, typer.Option(help="The lanes that featurize wrote.")] = Path("artifacts/features/lanes"),
+    limit: Annotated[float, typer.Option(help="Exit with 10 if any index is above it.")] = stability.LIMIT,
+    as_json: Json = False,
+) -> None:
+    """Compare features between instruments: the population stability index of each field, the largest first."""
+    rows = stability.between_instruments(folder)
+    _show(rows, as_json)
+    if rows[0]["psi"] > limit:
+        raise typer.Exit(10)
 
 
 @app.command()

@@ -91,6 +91,7 @@ def build_events(
         reading = Reading(
             paths=paths,
             listing=listing,
+            others=tuple(other for other in market.listings if other is not listing),
             instrument=market.instruments()[index],
             index=index,
             is_perpetual=market.asset_class == "crypto_perp",

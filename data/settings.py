@@ -8,7 +8,7 @@ from core.records import MINUTE_NS
 from core.settings import Section, decimal, within
 
 STRENGTH_MAX = "4"
-EVENT_SOURCES = ("binance_ws", "lobster", "quotes", "synthetic_book")
+EVENT_SOURCES = ("binance_ws", "kraken_ws", "coinbase_ws", "lobster", "quotes", "synthetic_book")
 SYNTHETIC = ("synthetic", "synthetic_book")
 CLOCK_OFFSET_MS_MAX = 86_400_000
 DAYS_MAX = 36_525  # a hundred years: int64 ns reach three times as far from 1970
@@ -17,9 +17,17 @@ DAYS_MAX = 36_525  # a hundred years: int64 ns reach three times as far from 197
 class DataParams(Section, frozen=True, kw_only=True):
     """Which market is ingested. Days are UTC days; strengths are decimal strings, so that they have one byte form."""
 
-    source: Literal["synthetic", "parquet", "kline_csv", "binance_ws", "lobster", "quotes", "synthetic_book"] = (
-        "synthetic"
-    )
+    source: Literal[
+        "synthetic",
+        "parquet",
+        "kline_csv",
+        "binance_ws",
+        "kraken_ws",
+        "coinbase_ws",
+        "lobster",
+        "quotes",
+        "synthetic_book",
+    ] = "synthetic"
     path: str = "data/markets/builtin.yaml"  # what is read: a market file (simulated) or a folder of files
     market: str = "data/markets/builtin.yaml"  # instruments: symbols, grids, fees
     symbols: tuple[str, ...] = ()  # empty: all of the market file

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -33,7 +34,8 @@ from data.grid import Grid
 from data.settings import DataParams
 from data.sources.protocol import CHUNK_ROWS
 from feeds import book_market
-from feeds.dialects import Findings, Rule, binance, lobster
+from feeds.dialects import Findings, Rule, binance, coinbase, kraken, lobster
+from feeds.dialects.frames import Follower, recorded
 from feeds.market import Listing, Market
 
 _LOBSTER_NAME: Final = re.compile(r"([A-Z.]+)_(\d{4}-\d{2}-\d{2})_\d+_\d+_message_\d+\.csv")
@@ -71,6 +73,7 @@ class Reading:
 
     paths: tuple[Path, ...]
     listing: Listing
+    others: tuple[Listing, ...]  # of the same market: their frames may be in the same files
     instrument: Instrument
     index: int
     is_perpetual: bool
@@ -107,8 +110,43 @@ def binance_recording(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
         index=reading.index,
         clock_offset_ns=reading.clock_offset_ns,
     )
-    yield from binance.recorded(_lines(reading.paths, log), normaliser)
-    log.add(normaliser.findings)
+    return _recorded(reading, log, normaliser)
+
+
+def kraken_recording(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
+    """The same of Kraken's WebSocket v2, ten levels; its checksums need the pair's digits, which are the grid's."""
+    normaliser = kraken.Normaliser(
+        reading.instrument,
+        price_digits=_digits(reading.listing.tick),
+        qty_digits=_digits(reading.listing.lot),
+        symbol=f"{reading.listing.base}/{reading.listing.quote}",
+        others=[f"{other.base}/{other.quote}" for other in reading.others],
+        index=reading.index,
+        clock_offset_ns=reading.clock_offset_ns,
+    )
+    return _recorded(reading, log, normaliser)
+
+
+def coinbase_recording(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
+    """The same of Coinbase's Advanced Trade."""
+    normaliser = coinbase.Normaliser(
+        reading.instrument,
+        symbol=f"{reading.listing.base}-{reading.listing.quote}",
+        others=[f"{other.base}-{other.quote}" for other in reading.others],
+        index=reading.index,
+        clock_offset_ns=reading.clock_offset_ns,
+    )
+    return _recorded(reading, log, normaliser)
+
+
+def _recorded(reading: Reading, log: EventLog, follower: Follower) -> Iterator[np.ndarray]:
+    yield from recorded(_lines(reading.paths, log), follower)
+    log.add(follower.findings)
+
+
+def _digits(step: str) -> int:
+    """Decimal places of a grid's step: 0.10 has one."""
+    return max(0, -int(Decimal(step).normalize().as_tuple().exponent))
 
 
 def lobster_days(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
@@ -243,6 +281,8 @@ def _readable(path: Path) -> Iterator[None]:
 # name -> reader, and whether the records have depth
 READERS: Final[dict[str, tuple[Reader, bool]]] = {
     "binance_ws": (binance_recording, True),
+    "kraken_ws": (kraken_recording, True),
+    "coinbase_ws": (coinbase_recording, True),
     "lobster": (lobster_days, True),
     "quotes": (quote_files, False),
 }

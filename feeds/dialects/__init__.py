@@ -5,25 +5,33 @@ use is never passed over in silence: each such frame is counted under a ``Rule``
 and what was wrong with it. One frame is used whole or not at all.
 """
 
+import re
 import struct
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from fractions import Fraction
-from typing import Final
+from typing import Annotated, Final
 
+import msgspec
 import numpy as np
 
 from core.errors import BadConfig
 from core.layout import PRICE_TICKS_MAX
-from core.records import RECORD, RECORD_BYTES
+from core.records import DAY_NS, HOUR_NS, RECORD, RECORD_BYTES
 
 LOTS_MAX: Final = 2**42  # lots of one level or trade: what the queue models can count in their fractions
 TIME_MAX_NS: Final = 2**61
+AHEAD_MAX_NS: Final = HOUR_NS  # no clock is that wrong: a time further ahead of its receipt is damaged
 WORDS: Final = struct.Struct("<8q")  # a record as words: two times, its head, its body
 DIGITS_MAX: Final = 40  # of a number in a frame
 EXAMPLES_MAX: Final = 20  # findings kept per rule; all are counted
 VALUE_CHARS_MAX: Final = 120
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what a decoder raises for any bytes
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]  # an id or a time
+_UTC: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 
 
 class Rule(StrEnum):
@@ -31,6 +39,7 @@ class Rule(StrEnum):
 
     GARBAGE = "garbage"  # not the venue's format
     FOREIGN = "foreign"  # another symbol's, or a stream this dialect has no records for
+    VENUE_ERROR = "venue_error"  # the venue refuses a request or says that something is wrong
     NOT_FINITE = "not_finite"  # a price or quantity that is not a plain decimal number
     NEGATIVE = "negative"
     NOT_POSITIVE = "not_positive"  # 0 where only more than 0 has a meaning
@@ -48,10 +57,11 @@ class Rule(StrEnum):
     OVERLAP = "overlap"  # an update that begins before the end of the last and goes on: used, its sizes are absolute
     GAP = "gap"  # updates or trades are missing; a book is invalid until the next snapshot
     SNAPSHOT_OLD = "snapshot_old"  # a snapshot older than the book: not used
-    NO_SNAPSHOT = "no_snapshot"  # more updates waited for a snapshot than are kept
+    NO_SNAPSHOT = "no_snapshot"  # there is no book, and more updates waited for a snapshot than are kept
+    CHECKSUM = "checksum"  # the book is not the venue's by the venue's own checksum: invalid until the next snapshot
     CLOCK_BEHIND = "clock_behind"  # received before it happened: taken as known when it happened
     NOT_A_TRADE = "not_a_trade"  # insurance fund, liquidation transfer and the like
-    DISAGREES = "disagrees"  # two files of one recording tell different books
+    DISAGREES = "disagrees"  # two files of one recording tell different books, or venue and caller different precisions
     UNEQUAL_LENGTH = "unequal_length"  # two files of one recording have different numbers of rows
 
 
@@ -74,9 +84,10 @@ class Finding:
 
 @dataclass(slots=True)
 class Findings:
-    """All broken rules, counted, and the first of each named."""
+    """All broken rules, counted, and the first of each named; and what was passed over, by the venue's name of it."""
 
     counts: Counter[Rule] = field(default_factory=Counter)
+    passed: Counter[str] = field(default_factory=Counter)  # known, and no record's matter
     examples: list[Finding] = field(default_factory=list)
 
     def add(self, row: int, rule: Rule, value: object, times: int = 1) -> None:
@@ -126,6 +137,24 @@ class Whole(dict[str, int]):
         return steps
 
 
+def utc_ns(text: str) -> int:
+    """A time in UTC as RFC 3339 writes it, as ns since the epoch; no text: 0, unknown. Raises BadFrame."""
+    if not text:
+        return 0
+    match = _UTC.fullmatch(text)
+    if match is None:
+        raise BadFrame(Rule.BAD_TIME, text)
+    year, month, day, hour, minute, second = map(int, match.groups()[:6])
+    try:
+        days = date(year, month, day).toordinal() - _EPOCH_DAY
+    except ValueError as error:
+        raise BadFrame(Rule.BAD_TIME, text) from error
+    ns = days * DAY_NS + ((hour * 60 + minute) * 60 + second) * 10**9 + int((match[7] or "").ljust(9, "0"))
+    if hour > 23 or minute > 59 or second > 59 or not 0 < ns <= TIME_MAX_NS:
+        raise BadFrame(Rule.BAD_TIME, text)
+    return ns
+
+
 def price_grid(tick: str) -> Whole:
     """Prices as ticks, 0 to PRICE_TICKS_MAX."""
     return Whole(tick, PRICE_TICKS_MAX)
@@ -166,24 +195,38 @@ class Writer:
         """What follows belongs to the next frame."""
         self.row, self._start = self.row + 1, len(self._words)
 
+    def keep(self) -> None:
+        """What is written of this frame stays, even if the rest of it is refused."""
+        self._start = len(self._words)
+
     def refuse(self, rule: Rule, value: object) -> None:
         """Nothing of this frame becomes a record."""
         del self._words[self._start :]
         self.findings.add(self.row, rule, value)
+
+    def note_rounded(self, grid: Whole) -> None:
+        """Report the quantities of this frame that ``grid`` rounded down."""
+        for text in grid.rounded:
+            self.findings.add(self.row, Rule.PART_LOT, text)
+        grid.rounded.clear()
 
     def known(self, received_ns: int, ts_event: int = 0) -> int:
         """When this became known: not before it happened, and not before what was known already. Raises BadFrame."""
         known = received_ns + self._offset_ns
         if not 0 < known <= TIME_MAX_NS:
             raise BadFrame(Rule.BAD_TIME, received_ns)
+        if ts_event > known + AHEAD_MAX_NS:
+            raise BadFrame(Rule.BAD_TIME, f"{ts_event}, received at {known}")
         if known < ts_event:
             self.findings.add(self.row, Rule.CLOCK_BEHIND, f"{ts_event - known} ns")
         self._known_ns = max(known, ts_event, self._known_ns)
         return self._known_ns
 
     def latest(self, received_ns: int) -> int:
-        """``known`` for a time of receipt that may make no sense."""
-        self._known_ns = max(self._known_ns, min(received_ns + self._offset_ns, TIME_MAX_NS))
+        """``known`` for a time of receipt that may make no sense: then what was known last."""
+        known = received_ns + self._offset_ns
+        if 0 < known <= TIME_MAX_NS:
+            self._known_ns = max(self._known_ns, known)
         return self._known_ns
 
     def write(self, ts_event: int, known: int, kind: int, body: tuple[int, int, int, int, int]) -> None:

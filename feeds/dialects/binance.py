@@ -9,33 +9,29 @@ begins at or before it, and each follows the last. A depth frame that cannot be 
 Records are in the order they became known: ``ts_known`` never decreases, and is never before ``ts_event``.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from enum import StrEnum
-from itertools import compress
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from core.instruments import Instrument
 from core.records import Kind, Side
-from feeds.dialects import TIME_MAX_NS, BadFrame, Findings, Rule, Writer, head, lot_grid, price_grid
-from feeds.dialects.sequence import LAST, SNAPSHOT, Sequence, Update
+from feeds.dialects import TIME_MAX_NS, UNREADABLE, BadFrame, Count, Rule, head, lot_grid, price_grid
+from feeds.dialects.frames import Follower, Trade
+from feeds.dialects.levels import check_order, check_sides, check_spread, level_rows
+from feeds.dialects.sequence import LAST, SNAPSHOT, Update
 
-CHUNK_ROWS: Final = 65_536
 MS_NS: Final = 1_000_000
 MICROSECONDS_FROM: Final = 10**14  # as ms this is the year 5138, as us 1973
 
 BUY: Final = int(Side.BUY)
 SELL: Final = int(Side.SELL)
-LEVEL: Final = int(Kind.LEVEL)
-TRADE: Final = int(Kind.TRADE)
 TOP: Final = int(Kind.TOP)
 KNOWN_ALREADY: Final = (Rule.FOREIGN, Rule.STALE, Rule.DUPLICATE, Rule.BACKWARD)  # refused, and nothing is missing
 
 Pairs = list[tuple[str, str]]
-UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what a decoder raises for any bytes
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]  # an id or a time
 
 
 class Market(StrEnum):
@@ -96,13 +92,11 @@ _TOP: Final = msgspec.json.Decoder(_Top)
 _SNAPSHOT: Final = msgspec.json.Decoder(_Snapshot)
 
 
-class Normaliser:
+class Normaliser(Follower):
     """One instrument's frames as records, in the order they became known.
 
-    ``index`` is the instrument's in the session and ``symbol`` the venue's name of it, else made from the instrument's
-    (BTC/USDT:USDT is BTCUSDT there). ``clock_offset_ns`` is added to every time of receipt. Without ``tops``,
-    bookTicker frames are passed over. Nothing a venue may send raises: see ``findings``, whose rows are the numbers of
-    frames from 0 as they were handed over.
+    ``symbol`` is the venue's name of the instrument, else made from the instrument's (BTC/USDT:USDT is BTCUSDT there).
+    Without ``tops``, bookTicker frames are passed over. The rest is every ``Follower``'s.
     """
 
     def __init__(
@@ -115,36 +109,16 @@ class Normaliser:
         clock_offset_ns: int = 0,
         tops: bool = False,
     ):
-        self._writer = Writer(index, clock_offset_ns)
-        self._sequence = Sequence(self._writer)
+        super().__init__(index, clock_offset_ns)
         self._name = symbol or instrument.symbol.partition(":")[0].replace("/", "")
         self._ticks, self._lots = price_grid(instrument.tick), lot_grid(instrument.lot)
-        self._market, self._trade_id, self._top_id = market, -1, -1
+        self._market, self._top_id = market, -1
         self._handlers: dict[str, Callable[[int, Any], None]] = {
             "depth": self._on_depth,
             "depthUpdate": self._on_depth,
             "trade": self._on_trade,
-            "bookTicker": self._on_top if tops else _pass_over,
+            "bookTicker": self._on_top if tops else self._pass_over,
         }
-
-    @property
-    def findings(self) -> Findings:
-        """What could not be used, or not as it was."""
-        return self._writer.findings
-
-    @property
-    def book_id(self) -> int:
-        """The update the book is at; -1 while there is no valid book."""
-        return self._sequence.at
-
-    @property
-    def pending(self) -> int:
-        """How many records ``take`` would give."""
-        return self._writer.pending
-
-    def take(self) -> np.ndarray:
-        """The records made since the last call, (n,) RECORD."""
-        return self._writer.take()
 
     def on_frame(self, received_ns: int, frame: bytes) -> None:
         """One WebSocket message. Answers to requests are passed over."""
@@ -156,14 +130,16 @@ class Normaliser:
             handler = self._handlers.get(kind)
             if handler is not None:
                 handler(received_ns, outer.data if outer.stream else frame)
-            elif not _is_answer(frame):
+            elif _is_answer(frame):
+                self.findings.passed["answer"] += 1
+            else:
                 raise BadFrame(Rule.FOREIGN, outer.stream or frame)
         except BadFrame as bad:
             self._refuse(received_ns, bad.rule, bad.value, kind)
         except UNREADABLE as error:
             self._refuse(received_ns, Rule.GARBAGE, error, kind)
         if self._lots.rounded:
-            self._report_rounded()
+            self._writer.note_rounded(self._lots)
 
     def on_snapshot(self, received_ns: int, body: bytes) -> None:
         """The REST depth answer: the book begins anew at its id, and updates that waited for it are used."""
@@ -171,46 +147,38 @@ class Normaliser:
         try:
             read = _SNAPSHOT.decode(body)
             levels = self._levels(read.bids, read.asks, read.update, SNAPSHOT)
-            _check_order(levels[:, 3], len(read.bids))
+            bids, asks = np.split(levels[:, 3], [len(read.bids)])
+            check_order(bids.tolist(), asks.tolist())
             self._sequence.begin(Update(self._writer.row, received_ns, _time(read.time), 0, read.update, levels))
         except BadFrame as bad:
             self._writer.refuse(bad.rule, bad.value)
         except UNREADABLE as error:
             self._writer.refuse(Rule.GARBAGE, error)
-        self._report_rounded()
+        self._writer.note_rounded(self._lots)
 
-    def on_break(self, received_ns: int) -> None:
-        """The connection was lost: what we missed is unknown, so the book is invalid until the next snapshot."""
-        self._sequence.invalidate(self._writer.latest(received_ns))
-
-    def on_garbage(self, line: bytes) -> None:
-        """A line of a recording that is none."""
-        self._writer.next_frame()
-        self._writer.refuse(Rule.GARBAGE, line)
+    def on_recorded(self, received_ns: int, message: bytes) -> None:
+        """One message of a recording: one without ``stream`` that has a ``lastUpdateId`` is the REST snapshot."""
+        if message.startswith(b'{"lastUpdateId"'):
+            self.on_snapshot(received_ns, message)
+        else:
+            self.on_frame(received_ns, message)
 
     def _refuse(self, received_ns: int, rule: Rule, value: object, kind: str) -> None:
         self._writer.refuse(rule, value)
         if kind.startswith("depth") and rule not in KNOWN_ALREADY:
             self.on_break(received_ns)  # an update is missing now
 
-    def _report_rounded(self) -> None:
-        for text in self._lots.rounded:
-            self.findings.add(self._writer.row, Rule.PART_LOT, text)
-        self._lots.rounded.clear()
-
     def _levels(self, bids: Pairs, asks: Pairs, update: int, flags: int) -> np.ndarray:
         """Both sides as LEVEL records without times, (n, 8) int64; the last completes the book. Raises BadFrame."""
-        ticks, lots_of, n_bids = self._ticks, self._lots, len(bids)
+        ticks, lots_of = self._ticks, self._lots
         bid_prices, ask_prices = [ticks[price] for price, _ in bids], [ticks[price] for price, _ in asks]
         lots = [lots_of[qty] for _, qty in bids] + [lots_of[qty] for _, qty in asks]
-        _check_sides(bid_prices, ask_prices, lots)
-        prices = bid_prices + ask_prices
-        rows = np.zeros((len(prices), 8), "<i8")
-        rows[:n_bids, 2] = head(LEVEL, BUY, self._writer.index, 0, flags)
-        rows[n_bids:, 2] = head(LEVEL, SELL, self._writer.index, 0, flags)
-        rows[-1:, 2] |= LAST << 48
-        rows[:, 3], rows[:, 4], rows[:, 5] = prices, lots, update
-        return rows
+        check_sides(bid_prices, ask_prices, lots)
+        return level_rows(self._writer.index, bid_prices + ask_prices, lots, len(bids), update, flags)
+
+    def _pass_over(self, received_ns: int, data: Any) -> None:
+        """A stream that nobody asked for."""
+        self.findings.passed["bookTicker"] += 1
 
     def _own(self, symbol: str) -> None:
         if symbol != self._name:
@@ -232,17 +200,8 @@ class Normaliser:
         if trade.what != "MARKET":
             raise BadFrame(Rule.NOT_A_TRADE, trade.what)
         price, qty = self._ticks[trade.price], self._lots[trade.qty]
-        if price == 0 or qty == 0:
-            raise BadFrame(Rule.NOT_POSITIVE, f"{trade.qty} at {trade.price}")
-        if trade.trade_id <= self._trade_id:
-            raise BadFrame(Rule.DUPLICATE if trade.trade_id == self._trade_id else Rule.BACKWARD, trade.trade_id)
-        ts_event = _time(trade.time)
-        known = self._writer.known(received_ns, ts_event)
-        if 0 <= self._trade_id < trade.trade_id - 1:
-            self.findings.add(self._writer.row, Rule.GAP, f"trades {self._trade_id + 1} to {trade.trade_id - 1}")
-        self._trade_id = trade.trade_id
-        kind = head(TRADE, SELL if trade.buyer_is_maker else BUY, self._writer.index, 0, LAST)
-        self._writer.write(ts_event or known, known, kind, (price, qty, trade.trade_id, 0, 0))
+        side = SELL if trade.buyer_is_maker else BUY
+        self._trades.write(received_ns, [Trade(trade.trade_id, _time(trade.time), side, price, qty)])
 
     def _on_top(self, received_ns: int, data: Any) -> None:
         top = _TOP.decode(data)
@@ -251,7 +210,7 @@ class Normaliser:
         bid_qty, ask_qty = self._lots[top.bid_qty], self._lots[top.ask_qty]
         if (bid == 0 and bid_qty > 0) or (ask == 0 and ask_qty > 0):
             raise BadFrame(Rule.NOT_POSITIVE, f"{top.bid_qty} at {top.bid}, {top.ask_qty} at {top.ask}")
-        _check_spread(bid, ask)
+        check_spread(bid, ask)
         if top.update <= self._top_id:
             raise BadFrame(Rule.DUPLICATE if top.update == self._top_id else Rule.BACKWARD, top.update)
         event = _time(top.time)
@@ -259,10 +218,6 @@ class Normaliser:
         self._top_id = top.update
         kind = head(TOP, 0, self._writer.index, 0, LAST)
         self._writer.write(event or known, known, kind, (bid, bid_qty, ask, ask_qty, top.update))
-
-
-def _pass_over(received_ns: int, data: Any) -> None:
-    """A stream that nobody asked for."""
 
 
 def _is_answer(frame: bytes) -> bool:
@@ -277,44 +232,3 @@ def _time(stamp: int) -> int:
     if not 0 <= ns <= TIME_MAX_NS:
         raise BadFrame(Rule.BAD_TIME, stamp)
     return ns
-
-
-def _check_sides(bids: list[int], asks: list[int], lots: list[int]) -> None:
-    """Every level has a price, no price comes twice, what is set does not cross; ``lots``: of both. Raises BadFrame."""
-    for side in (bids, asks):
-        if 0 in side:
-            raise BadFrame(Rule.NOT_POSITIVE, "a level at a price of 0")
-        if len(set(side)) != len(side):
-            raise BadFrame(Rule.DUPLICATE_LEVEL, f"{len(side) - len(set(side))} prices twice")
-    _check_spread(max(compress(bids, lots), default=0), min(compress(asks, lots[len(bids) :]), default=0))
-
-
-def _check_order(prices: np.ndarray, n_bids: int) -> None:
-    """A snapshot's levels get worse from row to row. Raises BadFrame."""
-    if (np.diff(prices[:n_bids]) > 0).any() or (np.diff(prices[n_bids:]) < 0).any():
-        raise BadFrame(Rule.UNORDERED, "levels of a snapshot that do not get worse")
-
-
-def _check_spread(bid: int, ask: int) -> None:
-    """The best bid is below the best ask; 0: there is none. Raises BadFrame."""
-    if 0 < ask <= bid:
-        raise BadFrame(Rule.CROSSED if ask < bid else Rule.LOCKED, f"bid {bid}, ask {ask} ticks")
-
-
-def recorded(lines: Iterable[bytes], normaliser: Normaliser) -> Iterator[np.ndarray]:
-    """A recording, line by line, as (n,) RECORD arrays in order.
-
-    A line is the time of receipt in ns, a space and the message; one without ``stream`` that has a ``lastUpdateId`` is
-    the REST snapshot.
-    """
-    for line in lines:
-        stamp, _, body = line.strip().partition(b" ")
-        if not (stamp.isdigit() and len(stamp) <= 19 and body):
-            normaliser.on_garbage(line)
-        elif body.startswith(b'{"lastUpdateId"'):
-            normaliser.on_snapshot(int(stamp), body)
-        else:
-            normaliser.on_frame(int(stamp), body)
-        if normaliser.pending >= CHUNK_ROWS:
-            yield normaliser.take()
-    yield normaliser.take()

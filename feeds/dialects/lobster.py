@@ -84,11 +84,11 @@ def records(
     terms = _whole(instrument.tick, UNITS), _whole(instrument.lot, 1)
     times, book = np.array([midnight_ns, latency_ns]), books.new_books(1)
     message_lines, row_lines = iter(messages), iter(rows)
-    head = next(row_lines, b"")
-    places, rest = divmod(head.count(b",") + 1, 4)
+    head = list(islice(row_lines, 1))  # none in an empty file
+    places, rest = divmod(head[0].count(b",") + 1 if head else 0, 4)
     if head and (rest or places == 0):
         raise BadInput(f"the first line of the orderbook file has {4 * places + rest} columns, not four for each level")
-    row_lines = chain([head] if head else [], row_lines)
+    row_lines = chain(head, row_lines)
     size, first = max(1, CHUNK_RECORDS // (4 * places + 3)), 0
     ladders, good = (
         np.zeros((1, max(places, 1)), LADDER),
@@ -175,6 +175,7 @@ def _checked(pairs: _Pairs, places: int, terms: tuple[int, int], clock_ns: int) 
     pairs.refuse(Rule.BACKWARD, ns < before)
     pairs.note(Rule.OFF_GRID, between)
     message[between, 3] = 0
+    message[~pairs.good], lots[~pairs.good], prices[~pairs.good] = 0, 0, 0  # whatever stands there, no cast sees it
     pairs.note(Rule.NOT_A_TRADE, kind == AUCTION)
     pairs.note(Rule.PART_LOT, (lots % lot != 0).any(1) | (~is_halt & (order[:, 0] % lot != 0)))
     return _in_steps(message, ns, np.where(empty[:, :, None], 0, np.stack([prices // step, lots // lot], 2)), step, lot)

@@ -3,7 +3,8 @@
 Venue-neutral: an update goes from the id it follows to its own. One that ends at or before the book's id is dropped;
 one that begins after it leaves a gap, and then the book is invalid: both sides are cleared with reason BOOK_INVALID,
 and updates wait until a snapshot starts a new book. One that overlaps the book's id is used, since its sizes are
-absolute: levels it repeats end up at what they were at its own id.
+absolute: levels it repeats end up at what they were at its own id. One that ends between the ids of the last one used
+contradicts it: that leaves a gap as well.
 """
 
 from collections import deque
@@ -38,6 +39,7 @@ class Sequence:
         self._writer = writer
         self._waiting: deque[Update] = deque()
         self.at = -1  # the update the book is at; -1: there is no valid book
+        self._from = -1  # the id that the last update used, or the snapshot, brought the book on from
         self._at_snapshot = False  # no update has been used since the snapshot
 
     @property
@@ -45,25 +47,30 @@ class Sequence:
         """Whether the records so far make a book without gaps."""
         return self.at >= 0
 
+    @property
+    def waiting(self) -> int:
+        """How many updates wait for a snapshot."""
+        return len(self._waiting)
+
     def follow(self, update: Update) -> None:
         """Use ``update`` if it continues the book. Raises BadFrame for one that the book holds already."""
         if not self.has_book:
+            self._wait(update)
+        elif update.before > self.at or self._from < update.update < self.at:
+            self._found(update, Rule.GAP)
+            self.invalidate(self._writer.known(update.received_ns, update.ts_event))
             self._wait(update)
         elif update.update <= self.at:
             again = Rule.DUPLICATE if update.update == self.at else Rule.BACKWARD
             raise BadFrame(
                 Rule.STALE if self._at_snapshot else again, f"update {update.update}, the book is at {self.at}"
             )
-        elif update.before > self.at:
-            self._found(update, Rule.GAP)
-            self.invalidate(self._writer.known(update.received_ns, update.ts_event))
-            self._wait(update)
         else:
             if update.before < self.at and not self._at_snapshot:
                 self._found(update, Rule.OVERLAP)
             known = self._writer.known(update.received_ns, update.ts_event)
             self._writer.write_levels(update.ts_event or known, known, update.levels)
-            self.at, self._at_snapshot = update.update, False
+            self._from, self.at, self._at_snapshot = self.at, update.update, False
 
     def begin(self, snapshot: Update) -> None:
         """The book is now ``snapshot``; updates that waited continue it. Raises BadFrame if the book is newer."""
@@ -73,7 +80,8 @@ class Sequence:
         event = snapshot.ts_event or known
         self._clear(event, known, snapshot.update, 0, SNAPSHOT if len(snapshot.levels) else SNAPSHOT | LAST)
         self._writer.write_levels(event, known, snapshot.levels)
-        self.at, self._at_snapshot = snapshot.update, True
+        self._from = self.at = snapshot.update
+        self._at_snapshot = True
         waiting, self._waiting = self._waiting, deque()
         for update in waiting:
             try:
@@ -85,9 +93,13 @@ class Sequence:
         """There is no book from here on."""
         if self.has_book:
             self._clear(known, known, self.at, INVALID, LAST)
+            self._writer.keep()
         self.at = -1
 
     def _wait(self, update: Update) -> None:
+        """Keep ``update``. Where ids go back, those above it are of another count or damaged: they wait no longer."""
+        while self._waiting and self._waiting[-1].update > update.update:
+            self._found(self._waiting.pop(), Rule.BACKWARD)
         if len(self._waiting) == WAITING_MAX:
             self._found(self._waiting.popleft(), Rule.NO_SNAPSHOT)
         self._waiting.append(update)

@@ -1,6 +1,6 @@
 """How fast raw frames become records: ``python -m tests.benchmarks.bench_dialects --recording FILE [--repeats 5]``.
 
-``FILE`` is a gzip recording as ``feeds.dialects.binance.recorded`` reads it (``--spot``: spot). It is unpacked first,
+``FILE`` is a gzip recording as ``feeds.dialects.frames.recorded`` reads it (``--spot``: spot). It is unpacked first,
 so what is measured is one core from bytes to records: messages and records a second of processor time, best of several,
 by kind of message as well. ``decode_per_s`` is the floor: the JSON library alone, envelope by envelope.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from core.instruments import Instrument
 from feeds.dialects import binance
+from feeds.dialects.frames import recorded
 
 TICKS = {binance.Market.FUTURES: ("0.1", "0.001"), binance.Market.SPOT: ("0.01", "0.00001")}
 
@@ -48,7 +49,7 @@ def main() -> None:
 
     def play(some: list[bytes]) -> int:
         normaliser = binance.Normaliser(instrument, market, symbol="BTCUSDT", tops=options.tops)
-        return sum(len(chunk) for chunk in binance.recorded(some, normaliser))
+        return sum(len(chunk) for chunk in recorded(some, normaliser))
 
     taken = best_s(lambda: play(lines), options.repeats)
     kinds = {}

@@ -78,6 +78,7 @@ def test_live_orders_come_first_oldest_first_and_the_one_that_ended_last_is_reme
     assert (mine["live"], mine["slots"]["order_id"].tolist()[:4]) == (4, [1, 3, 4, 5])
     assert mine["slots"][3].tolist() == (5, Side.SELL, S.PENDING_NEW, Action.REDUCE, 7, 0, 0, 99, 2_000, 0, 0)
     assert [orders.find(mine, number) for number in (1, 3, 4, 5, 6)] == [0, 1, 2, 3, -1]
+    assert 4 <= orders.find(mine, 2) < ORDERS_MAX
     assert mine["slots"][orders.find(mine, 2)].tolist() == (
         2,
         Side.BUY,
@@ -111,23 +112,27 @@ def test_a_full_row_of_live_orders_takes_no_more_and_an_ended_one_makes_room() -
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 2 * ORDERS_MAX), max_size=60))
 def test_any_life_of_slots_keeps_every_live_order_and_no_order_twice(steps: list[int]) -> None:
-    """A step below ORDERS_MAX ends that live order, if there is one; any other opens a new one."""
+    """A step below ORDERS_MAX ends that live order, if there is one; any other opens a new one.
+
+    What ended last outlives the next opening, if there is a slot for it.
+    """
     mine, live = np.zeros(1, ORDERS)[0], list[int]()
-    ended, number = 0, 0
+    ended, number, since = 0, 0, 0
     for step in steps:
         if step < len(live):
-            ended = live.pop(step)
+            ended, since = live.pop(step), 0
             assert orders.report(mine, orders.find(mine, ended), S.CANCELED) == S.CANCELED
         elif step >= ORDERS_MAX and len(live) < ORDERS_MAX:
-            number += 1
+            number, since = number + 1, since + 1
             orders.open_slot(mine, number, Side.BUY, Action.OPEN, number, 0, 100, 2**62)
             live.append(number)
         ids = mine["slots"]["order_id"].tolist()[:ORDERS_MAX]
         assert (mine["live"], ids[: len(live)]) == (len(live), live)
         assert all(slot["qty"] == slot["order_id"] for slot in mine["slots"][: len(live)])
         assert len({kept for kept in ids if kept}) == sum(kept > 0 for kept in ids)
-        if ended and len(live) < ORDERS_MAX:
-            assert mine["slots"][orders.find(mine, ended)]["state"] == S.CANCELED
+        if ended and since <= 1 and len(live) < ORDERS_MAX:
+            k = orders.find(mine, ended)
+            assert len(live) <= k < ORDERS_MAX and mine["slots"][k]["state"] == S.CANCELED
 
 
 @pytest.mark.parametrize(
@@ -164,6 +169,11 @@ def test_a_fill_of_an_order_not_remembered_or_not_live_is_beyond_it() -> None:
     assert not orders.apply_fill(mine, -1, told[0])
     assert not orders.apply_fill(mine, 1, told[0])
     assert mine.tobytes() == before
+    orders.report(mine, 0, S.CANCELED)
+    before = mine.tobytes()
+    for k in (-1, 0):  # what is beyond the slots is no order either
+        assert not orders.apply_fill(mine, k, told[0])
+    assert mine.tobytes() == before
 
 
 @pytest.mark.parametrize(("state", "working"), [(state, state in (S.NEW, S.PARTIAL)) for state in S])
@@ -188,7 +198,7 @@ def bought() -> tuple[Desk, np.void]:
     return desk, only(desk.feed(predict(bar[0], edge=5_000)), Kind.INTENT)[0]
 
 
-@pytest.mark.parametrize(("state", "words"), [(S.NONE, "cannot move"), (11, "no state"), (-1, "no state")])
+@pytest.mark.parametrize(("state", "words"), [(S.NONE, "cannot move"), (len(S), "no state"), (-1, "no state")])
 def test_an_impossible_report_stops_the_core(state: int, words: str) -> None:
     desk, intent = bought()
     with pytest.raises(BrokenInvariant, match=words):

@@ -169,6 +169,19 @@ def test_halt_cancels_a_live_buy_and_a_pending_cancel_is_not_repeated() -> None:
     assert len(only(desk.feed(bars([CLOSE], start_ns=int(bar[0]["ts_event"]))), Kind.INTENT)) == 0
 
 
+def test_flatten_waits_for_an_order_that_may_still_fill() -> None:
+    desk = Desk(trading(), (BTC,), venue=False)
+    bar = bars([CLOSE])
+    desk.feed(bar)
+    (buy,) = only(desk.feed(predict(bar[0], edge=5_000)), Kind.INTENT)
+    at = int(buy["ts_known"]) + 1
+    (change,) = only(desk.feed(command(Command.KILL_FLATTEN, at)), Kind.RISK)
+    assert change["state_to"] == RiskState.FLATTEN
+    assert len(only(desk.feed(bars([CLOSE], start_ns=int(bar[0]["ts_event"]))), Kind.RISK)) == 0
+    (done,) = only(desk.feed(order_report(buy, OrderState.CANCELED, at)), Kind.RISK)
+    assert (done["reason"], done["state_to"]) == (Reason.ALREADY_FLAT, RiskState.HALT)
+
+
 def test_rejects_in_a_row_open_the_circuit_and_one_more_reopens_it() -> None:
     desk = Desk(trading(circuit_failures=2, circuit_open_ns=5 * STEP_NS // 2), (BTC,), venue=False)
     seen: list[int] = []

@@ -17,6 +17,8 @@ from feeds.market import Listing, Market
 from feeds.tape import Tape
 from tests.core.recorded import SHARED, needs
 from tests.data.candles import tree
+from tests.feeds import test_dialect_coinbase as coinbase_frames
+from tests.feeds import test_dialect_kraken as kraken_frames
 from tests.feeds.test_dialect_binance import depth, snapshot, trade
 
 RECORDED = SHARED / "market-data"
@@ -97,6 +99,37 @@ def test_recordings_of_two_files_are_one_tape_with_findings_by_file_and_row(tmp_
     assert tree(again) == tree(folder)
 
 
+def lines(path: Path, *frames: bytes) -> None:
+    """Frames of one instant, as the recorder writes them."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(gzip.compress(b"".join(b"%d %s\n" % (kraken_frames.NOW, frame) for frame in frames), mtime=0))
+
+
+@pytest.mark.parametrize("source", ["kraken_ws", "coinbase_ws"])
+def test_recordings_of_other_venues(tmp_path: Path, source: str) -> None:
+    """A book of two bids and an ask, and a trade; what is told of the market's other listing is passed over."""
+    tick, lot = ("0.1", "0.00000001") if source == "kraken_ws" else ("0.01", "0.00000001")
+    listings = [Listing(symbol=f"{base}-USD", base=base, quote="USD", tick=tick, lot=lot) for base in ("BTC", "ETH")]
+    listed = Market(venue=source[:-3], maker_fee_ppm=0, taker_fee_ppm=0, listings=(listings[0], listings[1]))
+    bids, asks = {"100.0": "0.5", "99.9": "1.0"}, {"100.1": "0.25"}
+    if source == "kraken_ws":
+        right = kraken_frames.checksum(bids, asks)
+        frames = [kraken_frames.book("snapshot", bids, asks, right, symbol=f"{base}/USD") for base in ("BTC", "ETH")]
+        frames += [kraken_frames.trades((1, "buy", "100.1", "0.1"))]
+    else:
+        level, other = (coinbase_frames.event("snapshot", bids.items(), asks.items(), **more)
+                        for more in ({}, {"product_id": "ETH-USD"}))  # fmt: skip
+        frames = [coinbase_frames.message(0, "l2_data", [level]), coinbase_frames.message(1, "l2_data", [other])]
+        frames += [coinbase_frames.trades(2, coinbase_frames.trade(1))]
+    lines(tmp_path / "raw/BTC-USD.ETH-USD.gz", *frames)
+    folder = ingest(tmp_path / "raw", listed, tmp_path / "out", source)
+    records = Tape.open(folder / "market.tape").records
+    for index, trades_told in ((0, 1), (1, 0)):
+        own = records[records["instrument"] == index]
+        assert (own["kind"] == Kind.LEVEL).sum() == 3 and (own["kind"] == Kind.TRADE).sum() == trades_told
+    assert found(folder) == []
+
+
 def test_minutes_count_what_the_tape_holds(tmp_path: Path) -> None:
     folder = ingest(two_files(tmp_path / "raw"), PERP, tmp_path / "out", "binance_ws", clock_offset_ms=250)
     minutes = pl.read_parquet(folder / "minutes/BTC-USDT.parquet")
@@ -168,13 +201,26 @@ def test_a_lobster_day_begins_at_new_york_s_midnight(tmp_path: Path) -> None:
     ("file", "content", "source", "market", "message"),
     [
         ("usdm-ethusdt.gz", b"", "binance_ws", PERP, "none of 1 files that match data.files '\\*' names BTC-USDT"),
-        ("btcusdt.gz", gzip.compress(b"x" * 99_999)[:60], "binance_ws", PERP, "btcusdt.gz: cannot be read to its end"),
+        (
+            "btcusdt.gz",
+            gzip.compress(b"x" * 99_999, mtime=0)[:60],
+            "binance_ws",
+            PERP,
+            "btcusdt.gz: cannot be read to its end",
+        ),
         ("btcusdt.gz", b"plain text", "binance_ws", PERP, "btcusdt.gz: cannot be read to its end"),
-        ("btcusdt.gz", gzip.compress(b"no line of a recording"), "binance_ws", PERP, "no record in 1 rows .*garbage"),
-        ("btcusdt.gz", gzip.compress(b""), "binance_ws", PERP, "no record in 0 rows"),
+        (
+            "btcusdt.gz",
+            gzip.compress(b"no line of a recording", mtime=0),
+            "binance_ws",
+            PERP,
+            "no record in 1 rows .*garbage",
+        ),
+        ("btcusdt.gz", gzip.compress(b"", mtime=0), "binance_ws", PERP, "no record in 0 rows"),
         ("XYZ.zip", b"PK", "lobster", NASDAQ, "XYZ.zip: cannot be read to its end"),
         ("EURUSD.parquet", b"PAR1", "quotes", FX, "EURUSD.parquet: cannot be read to its end"),
     ],
+    ids=["unnamed", "cut", "not gzip", "no recording", "empty", "no zip", "no parquet"],
 )
 def test_what_cannot_be_read_is_named_with_a_remedy(
     tmp_path: Path, file: str, content: bytes, source: str, market: Market, message: str

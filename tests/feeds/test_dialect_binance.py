@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from core.instruments import Instrument
 from core.records import CLEAR, LEVEL, RECORD, TOP, TRADE, Kind, MarketFlag, Reason, Side
-from feeds.dialects import EXAMPLES_MAX, Rule
-from feeds.dialects.binance import Market, Normaliser, recorded
+from feeds.dialects import AHEAD_MAX_NS, EXAMPLES_MAX, Rule
+from feeds.dialects.binance import Market, Normaliser
+from feeds.dialects.frames import recorded
 from feeds.dialects.sequence import WAITING_MAX
 
 BTC = Instrument(symbol="BTC/USDT", base="BTC", quote="USDT", tick="0.1", lot="0.001")
@@ -137,6 +138,21 @@ def test_an_update_that_was_seen_changes_nothing(before: int, last: int, rule: R
     assert len(made.take()) == 0 and made.book_id == 10 and rules(made) == {rule: 1}
     made.on_frame(NOW, depth(10, 11, [("99.0", "1.000")]))
     assert len(made.take()) == 1
+
+
+def test_an_update_from_long_ago_changes_nothing() -> None:
+    made = with_book(9)
+    for last in (10, 11, 12, 10):
+        made.on_frame(NOW, depth(last - 1, last))
+    assert made.book_id == 12 and rules(made) == {Rule.BACKWARD: 1}
+
+
+def test_an_update_that_waits_twice_is_used_once() -> None:
+    made = normaliser()
+    for last in (11, 11, 12):
+        made.on_frame(NOW, depth(last - 1, last, [("99.9", "1.000")]))
+    made.on_snapshot(NOW, snapshot(10))
+    assert made.book_id == 12 and len(made.take()) == 6 and rules(made) == {Rule.DUPLICATE: 1}
 
 
 def test_an_overlap_is_used_and_said() -> None:
@@ -290,6 +306,7 @@ def test_answers_and_unwanted_tops_are_passed_over() -> None:
     made.on_frame(NOW, b'{"result": null, "id": 1}')
     made.on_frame(NOW, json.dumps(json.loads(trade(1))["data"]).encode())  # a bare event names itself
     assert rows(made.take(), "kind") == [(Kind.TRADE,)] and not made.findings.counts
+    assert made.findings.passed == {"bookTicker": 1, "answer": 1}
 
 
 def test_what_waits_for_a_snapshot_is_bounded() -> None:
@@ -303,6 +320,31 @@ def test_what_waits_for_a_snapshot_is_bounded() -> None:
     assert made.book_id == WAITING_MAX + 4
 
 
+def test_ids_damaged_upward_do_not_keep_the_book_from_coming_back() -> None:
+    made = with_book(10)
+    made.on_frame(NOW, depth(10**15, 10**15 + 1))  # a gap, so it waits
+    made.on_frame(NOW, depth(10, 11))
+    made.on_snapshot(NOW, snapshot(10))
+    assert made.book_id == 11 and rules(made) == {Rule.GAP: 1, Rule.BACKWARD: 1}
+
+
+def test_an_update_that_ends_within_the_last_one_contradicts_it() -> None:
+    made = with_book(10)
+    made.on_frame(NOW, depth(10, 10**15))  # its end is damaged: what follows lies within it
+    made.on_frame(NOW, depth(12, 14))
+    assert made.book_id == -1 and rules(made) == {Rule.GAP: 1}
+    made.on_snapshot(NOW, snapshot(13))
+    assert made.book_id == 14
+
+
+def test_no_damaged_time_carries_the_records_into_the_future() -> None:
+    made = with_book(10)
+    made.on_frame(NOW, trade(1, T=MS + AHEAD_MAX_NS // 10**6 + 1))
+    made.on_frame(2**62, depth(10, 11))
+    made.on_frame(NOW, trade(1))
+    assert (made.take()["ts_known"] == NOW).all() and rules(made) == {Rule.BAD_TIME: 2}
+
+
 def test_findings_name_the_first_and_count_all() -> None:
     made = normaliser()
     for _ in range(EXAMPLES_MAX + 5):
@@ -314,6 +356,7 @@ def test_findings_name_the_first_and_count_all() -> None:
 def test_a_recording_is_its_lines() -> None:
     stamp = str(NOW).encode()
     lines = [stamp + b" " + snapshot(10).replace(b": ", b":"), b"", b"x y\n", stamp, stamp + b" " + trade(1) + b"\n"]
+    lines.append(b"9" * 5000 + b" " + trade(2))  # more digits than Python reads
     made = normaliser()
     records = np.concatenate(list(recorded(lines, made)))
     assert rows(records, "kind") == [(Kind.CLEAR,)] * 2 + [(Kind.LEVEL,)] * 2 + [(Kind.TRADE,)]
@@ -321,6 +364,7 @@ def test_a_recording_is_its_lines() -> None:
         (1, Rule.GARBAGE),
         (2, Rule.GARBAGE),
         (3, Rule.GARBAGE),
+        (5, Rule.GARBAGE),
     ]
 
 

@@ -1,5 +1,7 @@
 """LOBSTER files to records: a literal day, what falls out of view, and every fault of either file."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -182,9 +184,22 @@ def test_no_lines_are_no_records() -> None:
     assert list(lobster.records([], [], STOCK, Findings(), midnight_ns=MIDNIGHT)) == []
 
 
-def test_what_is_no_orderbook_file_is_refused() -> None:
-    with pytest.raises(BadInput, match="3 columns"):
-        list(lobster.records([b""], [b"1,2,3"], STOCK, Findings(), midnight_ns=MIDNIGHT))
+@pytest.mark.parametrize(("first", "columns"), [(b"1,2,3", 3), (b"", 1), (b"\n", 1)])
+def test_what_is_no_orderbook_file_is_refused(first: bytes, columns: int) -> None:
+    with pytest.raises(BadInput, match=f"{columns} columns"):
+        list(lobster.records([b"", b""], [first, START.encode()], STOCK, Findings(), midnight_ns=MIDNIGHT))
+
+
+def test_an_empty_orderbook_file_is_only_shorter() -> None:
+    findings = Findings()
+    assert not list(lobster.records([b"x"], [], STOCK, findings, midnight_ns=MIDNIGHT))
+    assert rules(findings) == {Rule.UNEQUAL_LENGTH: 1}
+
+
+def test_numbers_beyond_any_integer_are_refused_without_a_warning() -> None:
+    with warnings.catch_warnings(action="error"):
+        records, findings = day(FIRST, ("34201,1,14,1e300,1000000,-1", START))
+    assert len(records) == 6 and rules(findings) == {Rule.TOO_LARGE: 1}
 
 
 @pytest.mark.parametrize(("tick", "lot"), [("0.00001", "1"), ("0.01", "0.5"), ("0.00015", "1")])

@@ -41,7 +41,7 @@ class Mutant:
 
     module: str  # its name below ``core``
     function: str  # "" for the module's own statements
-    line: int
+    lines: range  # of the statement it is in; of the head of a compound one
     change: str
     tree: ast.Module
 
@@ -49,6 +49,11 @@ class Mutant:
     def name(self) -> str:
         """Stable while the code around the fault stands: it names no line."""
         return f"{self.module}.{self.function or '(module)'}: {self.change}"
+
+    @property
+    def line(self) -> int:
+        """Where to look."""
+        return self.lines.start
 
 
 Edit = tuple[str, Callable[[ast.AST], ast.AST]]  # what is changed, how; the node given is a copy
@@ -58,7 +63,7 @@ def mutants(module: str) -> list[Mutant]:
     """Every mutant of ``core/<module>.py``, in the order of its lines; equal names are numbered."""
     source = (ROOT / "core" / f"{module}.py").read_text()
     tree, found, seen = ast.parse(source), list[Mutant](), dict[str, int]()
-    for path, node, function in _walk(tree, (), ""):
+    for path, node, function, lines in _walk(tree, (), "", range(0)):
         for what, change in _edits(node):
             altered = copy.deepcopy(tree)
             old = ast.unparse(node)
@@ -67,7 +72,7 @@ def mutants(module: str) -> list[Mutant]:
             seen[function + said] = seen.get(function + said, 0) + 1
             number = seen[function + said]
             said += f" #{number}" if number > 1 else ""
-            found.append(Mutant(module, function, getattr(node, "lineno", 0), said, ast.fix_missing_locations(altered)))
+            found.append(Mutant(module, function, lines, said, ast.fix_missing_locations(altered)))
     return found
 
 
@@ -79,9 +84,11 @@ def _short(code: str) -> str:
 Path_ = tuple[tuple[str, int | None], ...]  # fields, and places in lists, from the module down to a node
 
 
-def _walk(node: ast.AST, path: Path_, function: str) -> Iterator[tuple[Path_, ast.AST, str]]:
-    """Every node that may be changed, with the way to it and the function it is in."""
-    yield path, node, function
+def _walk(node: ast.AST, path: Path_, function: str, lines: range) -> Iterator[tuple[Path_, ast.AST, str, range]]:
+    """Every node that may be changed, with the way to it, the function and the lines of the statement it is in."""
+    if isinstance(node, ast.stmt):
+        lines = range(node.lineno, _end_of_head(node) + 1)
+    yield path, node, function, lines
     if isinstance(node, ast.FunctionDef):
         function = node.name
     for field, value in ast.iter_fields(node):
@@ -91,7 +98,15 @@ def _walk(node: ast.AST, path: Path_, function: str) -> Iterator[tuple[Path_, as
         for place, child in enumerate(children):
             if isinstance(child, ast.AST) and not _is_documentation(child):
                 step = (field, place if isinstance(value, list) else None)
-                yield from _walk(child, (*path, step), function)
+                yield from _walk(child, (*path, step), function, lines)
+
+
+def _end_of_head(statement: ast.stmt) -> int:
+    if isinstance(statement, ast.If | ast.While):
+        return statement.test.end_lineno or 0
+    if isinstance(statement, ast.For):
+        return statement.iter.end_lineno or 0
+    return statement.end_lineno or 0
 
 
 def _is_left_alone(node: ast.AST, field: str) -> bool:

@@ -17,7 +17,7 @@ from core.instruments import Instrument
 from core.jit import entry
 from core.records import RECORD, Kind, MarketFlag, Side
 from evaluation import peer, peer_tape
-from feeds.dialects import Findings, Rule, binance, lobster
+from feeds.dialects import Findings, Rule, binance, frames, lobster
 from tests.core.recorded import ENGINES, SHARED, needs
 
 LOB = SHARED / "market-data/lob"
@@ -183,7 +183,7 @@ def binance_records(paths: tuple, market: binance.Market, tick: str, lot: str) -
             with gzip.open(path) as file:
                 yield from file
 
-    return np.concatenate(list(binance.recorded(lines(), made))), made.findings
+    return np.concatenate(list(frames.recorded(lines(), made))), made.findings
 
 
 @needs(*FUTURES, *SPOT)
