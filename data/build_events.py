@@ -27,9 +27,10 @@ from core.errors import BadInput
 from core.jit import entry
 from core.records import DAY_NS, MINUTE_NS, RECORD, RECORD_BYTES, Kind, MarketFlag, Side
 from data.settings import DataParams
-from data.sources.events import READERS, EventLog, Reading, files_of
+from data.sources.events import EventLog, Reading, files_of, open_reader
 from data.store import FrameWriter, iso
 from feeds.market import Market
+from feeds.merging import by_time
 from feeds.tape import write_tape
 
 CHUNK_ROWS: Final = 65_536
@@ -64,25 +65,29 @@ class _Staged:
 
 
 def build_events(
-    folder: Path,
+    folder: Path | None,
     market: Market,
     params: DataParams,
     *,
     feed_latency_ns: int,
+    seed: int = 0,
     out: Path,
     holdout: Path,
     progress: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Ingest ``market``'s instruments from the files of ``folder`` into the empty folders ``out`` and ``holdout``.
 
+    Without a folder they are simulated with ``seed``.
     The same inputs give the same bytes. Raises BadInput with the thing, the value, the limit and the remedy; then the
     folders are not to be used.
     """
-    read, has_depth = READERS[params.source]
+    read, has_depth = open_reader(params, market, seed)
     staged = []
     for index, listing in enumerate(market.listings):
-        paths = files_of(folder, params.files, listing, is_equity=market.asset_class == "equity")
-        progress(f"{listing.symbol}: {', '.join(path.name for path in paths)}")
+        paths: tuple[Path, ...] = ()
+        if folder:
+            paths = files_of(folder, params.files, listing, is_equity=market.asset_class == "equity")
+            progress(f"{listing.symbol}: {', '.join(path.name for path in paths)}")
         reading = Reading(
             paths=paths,
             listing=listing,
@@ -108,7 +113,8 @@ def build_events(
         meta = {"source": params.source, "has_depth": has_depth, "asset_class": market.asset_class}
         meta |= {"holdout": True} if into == holdout else {}
         tape = into / "market.tape"
-        ids.append(write_tape(tape, _merged(parts), instruments=market.instruments(), interval_ns=0, meta=meta))
+        records = by_time([part.chunks() for part in parts])
+        ids.append(write_tape(tape, records, instruments=market.instruments(), interval_ns=0, meta=meta))
         kept.append(parts)
     for symbol, part in zip(_symbols(market), kept[0], strict=True):
         _write_minutes(out / "minutes" / f"{symbol}.parquet", part)
@@ -214,25 +220,6 @@ def _apply(held: np.ndarray, records: np.ndarray) -> None:
         elif records[row]["kind"] == IS_CLEAR:
             clear = as_clear(records[row])
             books.clear(held[0], clear["side"] == BUY, clear["price"])
-
-
-def _merged(parts: Sequence[_Part]) -> Iterator[np.ndarray]:
-    """All records in the order of ts_known, instruments of one instant in their order, chunk by chunk."""
-    streams = [part.chunks() for part in parts]
-    heads = [next(stream, None) for stream in streams]
-    while open_heads := [head for head in heads if head is not None]:
-        until = min(int(head["ts_known"][-1]) for head in open_heads)
-        taken = []
-        for index in range(len(heads)):
-            while (head := heads[index]) is not None:
-                count = int(np.searchsorted(head["ts_known"], until, side="right"))
-                taken.append(head[:count])
-                if count < len(head):
-                    heads[index] = head[count:]
-                    break
-                heads[index] = next(streams[index], None)  # an instant may go on in the next chunk
-        chunk = np.concatenate(taken)
-        yield chunk[np.lexsort((chunk["instrument"], chunk["ts_known"]))]
 
 
 def _write_minutes(path: Path, part: _Part) -> None:

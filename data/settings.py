@@ -8,7 +8,8 @@ from core.records import MINUTE_NS
 from core.settings import Section, decimal, within
 
 STRENGTH_MAX = "4"
-EVENT_SOURCES = ("binance_ws", "kraken_ws", "coinbase_ws", "lobster", "quotes")
+EVENT_SOURCES = ("binance_ws", "kraken_ws", "coinbase_ws", "lobster", "quotes", "synthetic_book")
+SYNTHETIC = ("synthetic", "synthetic_book")
 CLOCK_OFFSET_MS_MAX = 86_400_000
 DAYS_MAX = 36_525  # a hundred years: int64 ns reach three times as far from 1970
 
@@ -17,18 +18,26 @@ class DataParams(Section, frozen=True, kw_only=True):
     """Which market is ingested. Days are UTC days; strengths are decimal strings, so that they have one byte form."""
 
     source: Literal[
-        "synthetic", "parquet", "kline_csv", "binance_ws", "kraken_ws", "coinbase_ws", "lobster", "quotes"
+        "synthetic",
+        "parquet",
+        "kline_csv",
+        "binance_ws",
+        "kraken_ws",
+        "coinbase_ws",
+        "lobster",
+        "quotes",
+        "synthetic_book",
     ] = "synthetic"
-    path: str = "data/markets/builtin.yaml"  # what is read: a market file (synthetic) or a folder of files
+    path: str = "data/markets/builtin.yaml"  # what is read: a market file (simulated) or a folder of files
     market: str = "data/markets/builtin.yaml"  # instruments: symbols, grids, fees
     symbols: tuple[str, ...] = ()  # empty: all of the market file
     files: str = "*"  # books and quotes: which files below path, a pattern such as usdm-*.gz
     clock_offset_ms: int = 0  # recordings: added to every time of receipt
     interval_minutes: int = 5  # bars only
     file_minutes: int = 0  # files of shorter bars: their length; 0: interval_minutes
-    days: int = 400  # synthetic: length; files: the last N days, 0 = all
+    days: int = 400  # simulated: length; files: the last N days, 0 = all
     holdout: int = 0  # last N days cut off
-    strength: str = "1"  # synthetic: planted signal
+    strength: str = "1"  # simulated: planted signal
     inject_strength: str = "0"  # files: the same signal added to recorded returns
 
     def __post_init__(self) -> None:
@@ -50,12 +59,12 @@ class DataParams(Section, frozen=True, kw_only=True):
             )
         for name in ("strength", "inject_strength"):
             decimal(f"data.{name}", getattr(self, name), "0", STRENGTH_MAX)
-        if self.source == "synthetic" and self.days == 0:
-            raise BadConfig("data.days is 0; the synthetic source needs a length, for example 400")
+        if self.is_simulated and self.days == 0:
+            raise BadConfig(f"data.days is 0; the {self.source} source needs a length, for example 400")
+        if self.is_simulated and Decimal(self.inject_strength):
+            raise BadConfig("data.inject_strength is for recorded data; plant a synthetic signal with data.strength")
         if self.has_events and Decimal(self.inject_strength):
             raise BadConfig('data.inject_strength is for bars; books and quotes are taken as they are: set it to "0"')
-        if self.source == "synthetic" and Decimal(self.inject_strength):
-            raise BadConfig("data.inject_strength is for recorded data; plant a synthetic signal with data.strength")
 
     @property
     def has_events(self) -> bool:
@@ -66,6 +75,11 @@ class DataParams(Section, frozen=True, kw_only=True):
     def file_ns(self) -> int:
         """Length of a bar in the files."""
         return (self.file_minutes or self.interval_minutes) * MINUTE_NS
+
+    @property
+    def is_simulated(self) -> bool:
+        """Nothing is read but the market file."""
+        return self.source in SYNTHETIC
 
     @property
     def interval_ns(self) -> int:

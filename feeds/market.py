@@ -1,8 +1,9 @@
 """Market files: which instruments exist, their grids and fees, and how the built-in market moves.
 
 One YAML describes one venue in one quote asset. Recorded markets give instruments only; a market that can be simulated
-adds a ``dynamics`` section. ``BUILTIN`` is the built-in market itself, so that it runs where no checkout is; the
-repository's ``data/markets/builtin.yaml`` spells out the same values (a test holds the two together).
+adds a ``dynamics`` section for bars or a ``book`` section for order books (``feeds.book_settings``). ``BUILTIN`` is the
+built-in market of bars itself, so that it runs where no checkout is; the repository's ``data/markets/builtin.yaml``
+spells out the same values (a test holds the two together).
 
 Rates are parts per million of one (1_000_000 = 1), grids and prices decimal strings.
 """
@@ -18,6 +19,7 @@ from core.instruments import DECIMAL_MAX, STEP_MIN, Instrument
 from core.plain_yaml import parse_yaml
 from core.records import PPM
 from core.settings import Section, decimal, parse, within
+from feeds.book_settings import BookDynamics
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 HOURS: Final = 24
@@ -117,7 +119,8 @@ class Market(Section, frozen=True, kw_only=True):
     fee_asset: str = "quote"
     asset_class: str = "crypto_spot"  # a token of models (``features.market_state``); decides how a venue's feed counts
     listings: tuple[Listing, ...]
-    dynamics: Dynamics | None = None
+    dynamics: Dynamics | None = None  # of bars
+    book: BookDynamics | None = None  # of order books
 
     def __post_init__(self) -> None:
         symbols = [listing.symbol for listing in self.listings]
@@ -133,6 +136,8 @@ class Market(Section, frozen=True, kw_only=True):
             raise BadConfig(f"listings are quoted in {sorted(quotes)}; an account has one quote asset: split the file")
         if self.dynamics and (missing := set(symbols) ^ set(self.dynamics.motions)):
             raise BadConfig(f"dynamics.motions and listings differ in {sorted(missing)}")
+        if self.book and (missing := set(symbols) ^ set(self.book.flows)):
+            raise BadConfig(f"book.flows and listings differ in {sorted(missing)}")
 
     def instruments(self) -> tuple[Instrument, ...]:
         """The listings as instruments, in order: an instrument's index is its place here."""
@@ -159,12 +164,15 @@ class Market(Section, frozen=True, kw_only=True):
             raise BadConfig(f"symbols {sorted(unknown)} are unknown; the market lists {known}")
         if not symbols:
             return self
-        dynamics = self.dynamics
+        dynamics, book = self.dynamics, self.book
         if dynamics:
             motions = {symbol: motion for symbol, motion in dynamics.motions.items() if symbol in symbols}
             dynamics = msgspec.structs.replace(dynamics, motions=motions)
+        if book:
+            flows = {symbol: flow for symbol, flow in book.flows.items() if symbol in symbols}
+            book = msgspec.structs.replace(book, flows=flows)
         listings = tuple(listing for listing in self.listings if listing.symbol in symbols)
-        return msgspec.structs.replace(self, listings=listings, dynamics=dynamics)
+        return msgspec.structs.replace(self, listings=listings, dynamics=dynamics, book=book)
 
 
 def from_yaml(text: str, *, where: str) -> Market:

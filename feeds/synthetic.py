@@ -115,7 +115,7 @@ def instrument(
     The instrument's index in the records is its place in ``spec.listings``. Raises as ``market`` does.
     """
     dynamics = _dynamics(spec)
-    first_day = _check(dynamics, days, seed, strength, start)
+    first_day = checked_first_day(start or dynamics.start, days, seed, strength)
     names = [listing.symbol for listing in spec.listings]
     if symbol not in names:
         raise BadConfig(f"symbol {symbol!r} is unknown; the market lists {names}")
@@ -220,14 +220,14 @@ def _dynamics(spec: Market) -> Dynamics:
     return spec.dynamics
 
 
-def _check(dynamics: Dynamics, days: int, seed: int, strength: float, start: str | None) -> int:
-    """Refuse arguments out of bounds and return the first day since the epoch."""
+def checked_first_day(start: str, days: int, seed: int, strength: float) -> int:
+    """Refuse arguments out of bounds and return ``start`` (an ISO date) as a day since the epoch."""
     within("days", days, 1, DAYS_MAX)
     within("seed", seed, 0, 2**64 - 1)
     if not 0 <= strength <= STRENGTH_MAX:
         raise BadConfig(f"strength is {strength}; it must lie in [0, {STRENGTH_MAX:g}]")
     try:
-        first = date.fromisoformat(start or dynamics.start)
+        first = date.fromisoformat(start)
     except ValueError:
         raise BadConfig(f"start is {start!r}; give a day as 2024-01-31") from None
     within("the year of start", first.year, 1970, LAST_START_YEAR)

@@ -9,7 +9,8 @@ from pathlib import Path
 from core.errors import BadConfig
 from data.build import build
 from data.build_events import build_events
-from data.sources import folder_of, open_source
+from data.settings import DataParams
+from data.sources import check_one_file, folder_of, open_source
 from feeds import market
 from models import command
 from models.output import output_folder
@@ -25,10 +26,11 @@ def ingest(params: parameters.Params, artifacts: Path) -> None:
     with output_folder(artifacts / "holdout") as holdout, output_folder(artifacts / "data") as out:
         if params.data.has_events:
             build_events(
-                folder_of(params.data),
+                _folder(params.data),
                 listed,
                 params.data,
                 feed_latency_ns=params.execution.feed_latency_ns,
+                seed=params.seed,
                 out=out,
                 holdout=holdout,
                 progress=print,
@@ -44,6 +46,14 @@ def ingest(params: parameters.Params, artifacts: Path) -> None:
             out=out,
             holdout=holdout,
         )
+
+
+def _folder(data: DataParams) -> Path | None:
+    """Where books and quotes are read from; None: they are simulated."""
+    if data.is_simulated:
+        check_one_file(data)
+        return None
+    return folder_of(data)
 
 
 def _read(path: Path) -> str:

@@ -14,10 +14,7 @@ from feeds.market import Market
 def open_source(params: DataParams, market: Market, seed: int) -> Source:
     """The source that ``params`` asks for. Raises BadConfig or BadInput if it does not exist."""
     if params.source == "synthetic":
-        if params.path != params.market:
-            raise BadConfig(
-                f"data.path is {params.path}, data.market {params.market}; give synthetic data one market file"
-            )
+        check_one_file(params)
         return Synthetic(
             market=market,
             interval_minutes=params.interval_minutes,
@@ -29,6 +26,12 @@ def open_source(params: DataParams, market: Market, seed: int) -> Source:
     if params.source == "parquet":
         return Parquet(folder=folder)
     return KlineCsv(folder=folder, interval_minutes=params.file_minutes or params.interval_minutes)
+
+
+def check_one_file(params: DataParams) -> None:
+    """Raise BadConfig for simulated data with two market files: both keys are hashed, and one would not be read."""
+    if params.path != params.market:
+        raise BadConfig(f"data.path is {params.path}, data.market {params.market}; give synthetic data one market file")
 
 
 def folder_of(params: DataParams) -> Path:

@@ -1,4 +1,5 @@
-"""Where books, trades and quotes come from: one reader per family of files, most of them a dialect fed from disk.
+"""Where books, trades and quotes come from: one reader per family of files, most of them a dialect fed from disk; one
+reads nothing and simulates.
 
 A reader yields an instrument's records in the order they became known and writes into an ``EventLog`` what it could not
 use. It only reads; ``data.build_events`` makes the tape.
@@ -30,10 +31,12 @@ from core.instruments import Instrument
 from core.layout import PRICE_TICKS_MAX
 from core.records import TOP, Kind, MarketFlag
 from data.grid import Grid
+from data.settings import DataParams
 from data.sources.protocol import CHUNK_ROWS
+from feeds import book_market
 from feeds.dialects import Findings, Rule, binance, coinbase, kraken, lobster
 from feeds.dialects.frames import Follower, recorded
-from feeds.market import Listing
+from feeds.market import Listing, Market
 
 _LOBSTER_NAME: Final = re.compile(r"([A-Z.]+)_(\d{4}-\d{2}-\d{2})_\d+_\d+_message_\d+\.csv")
 _NEW_YORK: Final = ZoneInfo("America/New_York")
@@ -194,6 +197,25 @@ def quote_files(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
     log.add(findings)
 
 
+def simulated_books(market: Market, params: DataParams, seed: int) -> Reader:
+    """The built-in market of order books as a reader that needs no files."""
+
+    def read(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
+        log.begin(params.market)
+        for records in book_market.instrument(
+            market,
+            reading.listing.symbol,
+            days=params.days,
+            seed=seed,
+            strength=float(params.strength),
+            feed_latency_ns=reading.feed_latency_ns,
+        ):
+            log.rows += len(records)
+            yield records
+
+    return read
+
+
 def _quotes(
     path: Path, frame: pl.DataFrame, reading: Reading, first_row: int, findings: Findings, last_ns: int
 ) -> np.ndarray:
@@ -264,3 +286,8 @@ READERS: Final[dict[str, tuple[Reader, bool]]] = {
     "lobster": (lobster_days, True),
     "quotes": (quote_files, False),
 }
+
+
+def open_reader(params: DataParams, market: Market, seed: int) -> tuple[Reader, bool]:
+    """The reader that ``params`` asks for, and whether its records have depth. ``seed`` is a simulation's."""
+    return (simulated_books(market, params, seed), True) if params.is_simulated else READERS[params.source]
