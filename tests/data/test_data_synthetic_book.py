@@ -61,7 +61,7 @@ def test_ingest_and_featurize_give_lanes_with_ready_rows(tmp_path: Path) -> None
 
 def test_a_held_out_day_begins_with_its_own_status(tmp_path: Path) -> None:
     artifacts = ran(tmp_path / "one", holdout=1)
-    early, late = (Tape.open(artifacts / name / "market.tape").records for name in ("data", "holdout"))
+    early, late = (Tape.open(artifacts / name / "market.tape", holdout=True).records for name in ("data", "holdout"))
     assert early["ts_event"].max() // DAY_NS + 1 == late["ts_event"].min() // DAY_NS
     assert late["kind"][:2].tolist() == [Kind.STATUS] * 2
     findings = json.loads((artifacts / "data/summary.json").read_text())["findings"]

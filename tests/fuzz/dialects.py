@@ -105,23 +105,24 @@ def fuzz(
     A session that takes longer than ``hangs_s`` ends the process with a traceback.
     """
     done, seen, told = Counter[str](), Counter[str](), time.monotonic()
-    for name in names:
-        number = 0
-        while (not sessions or number < sessions) and (not inputs or done[name] < inputs // len(names)):
-            if hangs_s:
-                faulthandler.dump_traceback_later(hangs_s, exit=True, file=sys.__stderr__ or sys.stderr)
-            try:
-                with warnings.catch_warnings(action="error"):
-                    done[name] += session(name, seed + number, seen)
-            except Exception as error:
-                error.add_note(f"--dialects {name} --seed {seed + number} --sessions 1")
-                raise
-            number += 1
-            if time.monotonic() - told > 30:
-                told = time.monotonic()
-                sys.stderr.write(f"{done.total()} inputs survived\n")
-    if hangs_s:
-        faulthandler.cancel_dump_traceback_later()
+    try:
+        for name in names:
+            number = 0
+            while (not sessions or number < sessions) and (not inputs or done[name] < inputs // len(names)):
+                if hangs_s:
+                    faulthandler.dump_traceback_later(hangs_s, exit=True, file=sys.__stderr__ or sys.stderr)
+                try:
+                    with warnings.catch_warnings(action="error"):
+                        done[name] += session(name, seed + number, seen)
+                except Exception as error:
+                    error.add_note(f"--dialects {name} --seed {seed + number} --sessions 1")
+                    raise
+                number += 1
+                if time.monotonic() - told > 30:
+                    told = time.monotonic()
+                    sys.stderr.write(f"{done.total()} inputs survived\n")
+    finally:
+        faulthandler.cancel_dump_traceback_later()  # or it would end a process that has long done something else
     return done, seen
 
 
