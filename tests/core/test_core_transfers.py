@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import risk
+from core import risk, units
 from core.errors import BadInput
 from core.records import DAY_NS, FUNDING, PPM, TRANSFER, FeeAsset, Kind, Reason, RiskState, TransferCause
 from tests.core.build import BTC, START_NS, Desk, bars, only, trading
@@ -197,6 +197,44 @@ def test_a_transfer_of_the_whole_bound_is_taken() -> None:
     transfer(desk, 10**8, TransferCause.DEPOSIT, asset=FeeAsset.BASE)
     transfer(desk, -int(desk.config[0]["equity_max"]), TransferCause.ADJUSTMENT)
     assert desk.state[0]["account"]["equity"] == CASH + 10_000 * USDT - int(desk.config[0]["equity_max"])
+
+
+@pytest.mark.parametrize("price", [1, CLOSE])
+def test_base_units_up_to_the_bound_come_and_go(price: int) -> None:
+    """As many lots as equity at its bound could buy, and not one more; what is there can always leave."""
+    desk = started(price=price, profile="margin")
+    config, position = desk.config[0], desk.state[0]["positions"][0]
+    instrument = config["markets"][0]["instrument"]
+    most = int(units.lots_for(instrument, price, config["equity_max"])) * int(instrument["lot_units"])
+    transfer(desk, -CASH, TransferCause.ADJUSTMENT)  # or cash and units together were beyond it
+    over = most + int(instrument["lot_units"])
+    with pytest.raises(BadInput, match="a transfer is worth more"):
+        transfer(desk, over, TransferCause.ADJUSTMENT, asset=FeeAsset.BASE)
+    assert position["base_units"] == 0, "what is refused changes nothing"
+    transfer(desk, most, TransferCause.ADJUSTMENT, asset=FeeAsset.BASE)
+    assert position["base_units"] == most
+    transfer(desk, -most, TransferCause.ADJUSTMENT, asset=FeeAsset.BASE)
+    assert position["base_units"] == 0
+
+
+def test_a_debt_is_not_deepened_beyond_the_bound_in_steps() -> None:
+    desk = started(profile="margin")
+    most, account = int(desk.config[0]["equity_max"]), desk.state[0]["account"]
+    transfer(desk, -most, TransferCause.ADJUSTMENT)
+    transfer(desk, -CASH, TransferCause.ADJUSTMENT)
+    with pytest.raises(BadInput, match="a transfer is beyond"):
+        transfer(desk, -1, TransferCause.ADJUSTMENT)
+    assert account["equity"] == account["cash"] == -most
+
+
+def test_the_peak_is_capped_where_the_product_might_not_fit() -> None:
+    """A third of the cap, times three: one tick of arithmetic below it already counts as beyond."""
+    desk = started()
+    state, third = desk.state[0], risk.PEAK_MAX // 3
+    for peak, expected in ((third, risk.PEAK_MAX), (third - 1, 3 * (third - 1))):
+        state["risk"]["peak_equity"], state["account"]["equity"] = peak, 3
+        risk.transferred(desk.config[0], state, 2)
+        assert state["risk"]["peak_equity"] == expected
 
 
 def test_a_flat_account_is_not_lifted_beyond_the_bound_in_steps() -> None:
