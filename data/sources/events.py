@@ -34,7 +34,7 @@ from data.grid import Grid
 from data.settings import DataParams
 from data.sources.protocol import CHUNK_ROWS
 from feeds import book_market
-from feeds.dialects import Findings, Rule, binance, coinbase, kraken, lobster
+from feeds.dialects import EXAMPLES_MAX, Findings, Rule, binance, coinbase, kraken, lobster
 from feeds.dialects.frames import Follower, recorded
 from feeds.market import Listing, Market
 
@@ -56,15 +56,14 @@ class EventLog:
         """The rows that follow are of ``file``."""
         self.files.append((file, self.rows))
 
-    def add(self, findings: Findings) -> None:
-        """Take over what a dialect found; its rows are counted over all files since the first."""
+    def add(self, findings: Findings, first_row: int = 0) -> None:
+        """Take over what a dialect found; its rows are counted from ``first_row`` of the rows of all files."""
         self.counts.update({rule.value: count for rule, count in findings.counts.items()})
         starts = [first for _, first in self.files]
         for found in findings.examples:
-            name, first = self.files[max(0, bisect_right(starts, found.row) - 1)]
-            self.examples.append(
-                {"file": name, "row": found.row - first, "rule": found.rule.value, "value": found.value}
-            )
+            row = first_row + found.row
+            name, first = self.files[max(0, bisect_right(starts, row) - 1)]
+            self.examples.append({"file": name, "row": row - first, "rule": found.rule.value, "value": found.value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +158,12 @@ def lobster_days(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
             match = _LOBSTER_NAME.fullmatch(names[0])
             day = date.fromisoformat(match[2] if match else "")
             midnight = datetime(day.year, day.month, day.day, tzinfo=_NEW_YORK)
-            findings = Findings()
-            one = EventLog()
-            one.begin(names[0])
+            findings, first_row = Findings(), log.rows
+            log.begin(names[0])
             messages, rows = files.open(names[0]), files.open(names[0].replace("message", "orderbook"))
             with messages, rows:
                 yield from lobster.records(
-                    _counted(messages, one),
+                    _counted(messages, log),
                     rows,
                     reading.instrument,
                     findings,
@@ -173,11 +171,7 @@ def lobster_days(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
                     latency_ns=reading.feed_latency_ns,
                     index=reading.index,
                 )
-            one.add(findings)
-            log.files += one.files
-            log.rows += one.rows
-            log.counts += one.counts
-            log.examples += one.examples
+            log.add(findings, first_row)
 
 
 def quote_files(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
@@ -250,7 +244,7 @@ def _quotes(
 
 def _note(findings: Findings, rule: Rule, rows: np.ndarray, first_row: int, frame: pl.DataFrame) -> None:
     for place, row in enumerate(np.flatnonzero(rows).tolist()):
-        if place >= 20:
+        if place >= EXAMPLES_MAX:
             findings.counts[rule] += int(rows.sum()) - place
             return
         findings.add(first_row + row, rule, " ".join(f"{name}={frame[name][row]}" for name in _QUOTE_COLUMNS))
