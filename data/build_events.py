@@ -22,13 +22,13 @@ import polars as pl
 import pyarrow as pa
 
 from core import book as books
-from core.cast import as_clear, as_level
+from core import marks
 from core.errors import BadInput
-from core.jit import entry
 from core.records import DAY_NS, MINUTE_NS, RECORD, RECORD_BYTES, Kind, MarketFlag, Side
 from data.settings import DataParams
 from data.sources.events import EventLog, Reading, files_of, open_reader
 from data.store import FrameWriter, iso
+from feeds.dialects import EXAMPLES_MAX
 from feeds.market import Market
 from feeds.merging import by_time
 from feeds.tape import write_tape
@@ -37,16 +37,12 @@ CHUNK_ROWS: Final = 65_536
 SILENCE_NS: Final = 10 * MINUTE_NS  # without a record: a finding
 SILENCE: Final = "silence"
 RECORDS: Final = "records"  # instead of a file: the rows of a finding are an instrument's records
-EXAMPLES: Final = 20
 COUNTED: Final = {"levels": Kind.LEVEL, "trades": Kind.TRADE, "clears": Kind.CLEAR, "quotes": Kind.TOP}
 MINUTES: Final = pa.schema(
     [pa.field("time", pa.timestamp("ns", "UTC"), nullable=False)]
     + [pa.field(name, pa.int64(), nullable=False) for name in COUNTED]
     + [pa.field("delay_ms", pa.float64(), nullable=False)]  # mean of ts_known - ts_event
 )
-IS_LEVEL: Final = int(Kind.LEVEL)
-IS_CLEAR: Final = int(Kind.CLEAR)
-BUY: Final = int(Side.BUY)
 
 
 @dataclass(slots=True)
@@ -154,7 +150,7 @@ def _note_silence(staged: _Staged, known: np.ndarray) -> None:
     before = np.concatenate([[staged.last_ns or known[0]], known[:-1]])
     for row in np.flatnonzero(known - before > SILENCE_NS).tolist():
         staged.silences += 1
-        if staged.silences <= EXAMPLES:
+        if staged.silences <= EXAMPLES_MAX:
             value = f"{iso(int(before[row]))}/{iso(int(known[row]))}"
             staged.log.examples.append({"file": RECORDS, "row": staged.records + row, "rule": SILENCE, "value": value})
 
@@ -193,15 +189,17 @@ def _first_whole(records: np.ndarray, at_ns: int) -> int:
 
 def _opening(before: np.ndarray, index: int, known_ns: int) -> np.ndarray:
     """The book after ``before`` as a snapshot known at ``known_ns``; empty if there is none."""
-    held = books.new_books(1)
+    n = index + 1  # books are found by a record's instrument
+    held, touches, marks2 = books.new_books(n), np.zeros((n, 2), np.int64), np.zeros(n, np.int64)
     for start in range(0, len(before), CHUNK_ROWS):
-        _apply(held, before[start : start + CHUNK_ROWS])
+        marks.follow(held, before[start : start + CHUNK_ROWS], touches, marks2)
+    book = held[index]
     levels = []
     for is_bid, best in ((True, "bid"), (False, "ask")):
-        price = int(held[0][best])
+        price = int(book[best])
         while price > 0:
-            levels.append((Side.BUY if is_bid else Side.SELL, price, books.qty_at(held[0], is_bid, price)))
-            price = books.next_price(held[0], is_bid, price)
+            levels.append((Side.BUY if is_bid else Side.SELL, price, books.qty_at(book, is_bid, price)))
+            price = books.next_price(book, is_bid, price)
     records = np.zeros(len(levels), RECORD)
     records["ts_event"] = records["ts_known"] = known_ns
     records["kind"], records["instrument"], records["flags"] = Kind.LEVEL, index, MarketFlag.SNAPSHOT
@@ -209,17 +207,6 @@ def _opening(before: np.ndarray, index: int, known_ns: int) -> np.ndarray:
         record["side"], record["a"], record["b"] = side, price, lots
     records["flags"][-1:] |= int(MarketFlag.LAST)
     return records
-
-
-@entry
-def _apply(held: np.ndarray, records: np.ndarray) -> None:
-    for row in range(len(records)):
-        if records[row]["kind"] == IS_LEVEL:
-            level = as_level(records[row])
-            books.set_level(held[0], level["side"] == BUY, level["price"], level["qty"])
-        elif records[row]["kind"] == IS_CLEAR:
-            clear = as_clear(records[row])
-            books.clear(held[0], clear["side"] == BUY, clear["price"])
 
 
 def _write_minutes(path: Path, part: _Part) -> None:

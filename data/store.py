@@ -20,6 +20,7 @@ from core.errors import BadInput
 from core.instruments import Instrument
 from core.records import BAR, Kind
 from data.schema import RAW_COLUMNS
+from feeds.merging import by_time
 
 ROW_GROUP_ROWS: Final = 65_536
 BAR_COLUMNS: Final = RAW_COLUMNS
@@ -108,16 +109,4 @@ def merged(paths: Sequence[Path], interval_ns: int, feed_latency_ns: int) -> Ite
         for frame in read_bars(path):
             yield records(frame, index, interval_ns, feed_latency_ns)
 
-    streams = [stream(index, path) for index, path in enumerate(paths)]
-    heads = [next(stream, None) for stream in streams]
-    while open_heads := [head for head in heads if head is not None]:
-        until = min(int(head["ts_known"][-1]) for head in open_heads)
-        parts = []
-        for index, head in enumerate(heads):
-            if head is None:
-                continue
-            count = int(np.searchsorted(head["ts_known"], until, side="right"))
-            parts.append(head[:count])
-            heads[index] = head[count:] if count < len(head) else next(streams[index], None)
-        chunk = np.concatenate(parts)
-        yield chunk[np.lexsort((chunk["instrument"], chunk["ts_known"]))]
+    return by_time([stream(index, path) for index, path in enumerate(paths)])

@@ -8,8 +8,8 @@ import numpy as np
 def by_time(streams: Sequence[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
     """All records in the order of ts_known, instruments of one instant in their order, chunk by chunk.
 
-    Each stream yields arrays of dtype RECORD, none empty, in the order of its ts_known. How the streams are cut does
-    not change the records that come out, only where these are cut.
+    Each stream yields arrays of any one record dtype, none empty, in the order of its ts_known. How the streams are cut
+    does not change the records that come out, only where these are cut.
     """
     heads = [next(stream, None) for stream in streams]
     while open_heads := [head for head in heads if head is not None]:
