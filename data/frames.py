@@ -22,6 +22,7 @@ _UTC: Final = pl.Datetime("ns", "UTC")
 _PRICES: Final = ("open", "high", "low", "close", "price", "bid", "ask")
 _LOTS: Final = ("volume", "qty", "bid_qty", "ask_qty")
 _CLASSES: Final = ("down", "flat", "up")
+_ENDS: Final = ("stop", "timeout", "profit")
 
 
 def tape(path: Path | str, kind: str, *, symbol: str = "") -> pl.DataFrame:
@@ -57,9 +58,11 @@ def _frame_of(records: np.ndarray, opened: Tape) -> pl.DataFrame:
 
 
 def features(artifacts: Path | str = ARTIFACTS, *, symbol: str = "") -> pl.DataFrame:
-    """Bars' features, one row a bar: ts_event, symbol, ready, sigma, every feature by name, label and its known_at.
+    """Bars' features, a row a bar: ts_event, symbol, ready, sigma, every feature by name, labels and their known_at.
 
-    ``label`` is "down", "flat", "up" or null. Raises BadInput if features and tape do not belong together.
+    ``label`` is "down", "flat", "up" or null, ``barrier`` "stop", "timeout", "profit" or null, ``label_return`` and
+    ``barrier_return`` in sigma, ``quantile`` 0 is the lowest; ``training.targets`` has the rules. Raises BadInput if
+    features and tape do not belong together.
     """
     folder = Path(artifacts) / "features"
     spec, opened = _read_spec(folder), Tape.open(Path(artifacts) / "data/market.tape", verify=False)
@@ -67,15 +70,35 @@ def features(artifacts: Path | str = ARTIFACTS, *, symbol: str = "") -> pl.DataF
         raise BadInput(f"{folder} was made from tape {spec['tape_id'][:16]}, not {opened.path}: run `dvc repro`")
     names = np.array([instrument.symbol for instrument in opened.instruments])[opened.records["instrument"]]
     rows = np.flatnonzero(names == symbol) if symbol else np.arange(len(names))
-    values, label = _load(folder / "features.npy")[rows], _load(folder / "label.npy")[rows]
-    known_at = _load(folder / "label_known_at.npy")[rows]
+    values = _load(folder / "features.npy")[rows]
     columns: dict[str, Any] = {"ts_event": opened.records["ts_event"][rows], "symbol": names[rows]}
     columns |= {name: _load(folder / f"{name}.npy")[rows] for name in ("ready", "sigma")}
     columns |= {item["name"]: values[:, place] for place, item in enumerate(spec["features"]["features"])}
-    columns |= {"label": [_CLASSES[value] if value >= 0 else None for value in label.tolist()]}
-    frame = pl.DataFrame(columns | {"label_known_at": np.where(label >= 0, known_at, 0)})
-    known = pl.when(pl.col("label").is_not_null()).then(pl.col("label_known_at"))
-    return _with_times(frame.with_columns(known.alias("label_known_at")), "ts_event", "label_known_at")
+    for name, classes in (("label", _CLASSES), ("barrier", _ENDS)):
+        columns |= _label_columns(folder, name, classes, rows)
+    for name in ("big_move", "quantile"):
+        columns[name] = [value if value >= 0 else None for value in _load(folder / f"{name}.npy")[rows].tolist()]
+    frame = pl.DataFrame(columns).with_columns(pl.col("big_move").cast(pl.Boolean))
+    return _with_times(frame, "ts_event", "label_known_at", "barrier_known_at")
+
+
+def _label_columns(folder: Path, name: str, classes: tuple[str, ...], rows: np.ndarray) -> dict[str, Any]:
+    """A label's class, when it is known and its return; null where there is none."""
+    label = _load(folder / f"{name}.npy")[rows]
+    there = pl.Series(label >= 0)
+    values = {
+        f"{name}_{part}": pl.Series(_load(folder / f"{name}_{part}.npy")[rows]) for part in ("known_at", "return")
+    }
+    columns: dict[str, Any] = {name: [classes[value] if value >= 0 else None for value in label.tolist()]}
+    return columns | {key: value.zip_with(there, pl.Series([None], dtype=value.dtype)) for key, value in values.items()}
+
+
+def priors(artifacts: Path | str = ARTIFACTS) -> pl.DataFrame:
+    """Per UTC day how many labels of bars were known when it began, and the share of each class among them."""
+    made = _load(Path(artifacts) / "features/priors.npy")
+    days = pl.Series(made["day"]).cast(pl.Int32).cast(pl.Date)
+    shares = {name: made["share"][:, place] for place, name in enumerate(_CLASSES)}
+    return pl.DataFrame({"day": days, "count": made["count"]} | shares).with_columns(pl.col(*_CLASSES).fill_nan(None))
 
 
 def states(artifacts: Path | str = ARTIFACTS, *, symbol: str, day: str = "") -> pl.DataFrame:

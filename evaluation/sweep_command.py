@@ -38,6 +38,7 @@ BESIDE: Final = (
     "features",
     "labels",
     "event_labels",
+    "targets",
     "splits",
     "model",
     "training",

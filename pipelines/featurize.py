@@ -13,7 +13,7 @@ import numpy as np
 
 from core.canonical import canonical_json
 from core.errors import BadInput
-from core.records import BAR, Kind
+from core.records import BAR, DAY_NS, Kind
 from data import lanes
 from features import bars as kernel
 from features.spec import FeatureParams, FeatureSpec, bar_spec
@@ -21,9 +21,10 @@ from feeds.tape import Tape
 from models import command
 from models.output import output_folder
 from pipelines import params
-from training import event_labels, labels
+from training import event_labels, labels, targets
 from training.event_labels import EventLabelParams
-from training.labels import LabelParams
+from training.labels import LabelParams, Labels
+from training.targets import TargetParams
 
 TAPE: Final = Path("artifacts/data/market.tape")
 OUT: Final = Path("artifacts/features")
@@ -31,7 +32,13 @@ CHUNK_ROWS: Final = 65_536
 
 
 def featurize(
-    tape: Tape, out: Path, features: FeatureParams, label: LabelParams, *, chunk_rows: int = CHUNK_ROWS
+    tape: Tape,
+    out: Path,
+    features: FeatureParams,
+    label: LabelParams,
+    target: TargetParams = TargetParams(),  # noqa: B008 - frozen
+    *,
+    chunk_rows: int = CHUNK_ROWS,
 ) -> None:
     """Write the features and labels of ``tape`` into the folder ``out``, which appears whole or not at all.
 
@@ -39,22 +46,28 @@ def featurize(
     """
     spec = bar_spec(features, tape.interval_ns, label.horizon_ns)
     document = {"features": spec.as_json(), "features_hash": spec.hash, "label": label.as_json()}
-    document |= {"label_hash": label.hash, "tape_id": tape.tape_id}
+    document |= {"label_hash": label.hash, "targets": target.as_json(), "targets_hash": target.hash}
+    document |= {"tape_id": tape.tape_id}
     with output_folder(out) as folder:
-        _fill(tape, folder, spec, label, chunk_rows)
+        made = _fill(tape, folder, spec, label, target, chunk_rows)
+        _write_past_only(tape, folder, made, label, target, chunk_rows)
         (folder / "spec.json").write_bytes(canonical_json(document))
 
 
-def _fill(tape: Tape, folder: Path, spec: FeatureSpec, label: LabelParams, chunk_rows: int) -> None:
+def _fill(
+    tape: Tape, folder: Path, spec: FeatureSpec, label: LabelParams, target: TargetParams, chunk_rows: int
+) -> Labels:
+    """Everything that a chunk and the rows still waiting for their horizon tell; returns the labels, mapped."""
     rows = len(tape.records)
     features = lanes.create(folder / "features.npy", np.float32, (rows, spec.n_features))
     ready = lanes.create(folder / "ready.npy", np.bool_, (rows,))
     sigma = lanes.create(folder / "sigma.npy", np.float64, (rows,))
-    y = lanes.create(folder / "label.npy", np.int8, (rows,))
-    known_at = lanes.create(folder / "label_known_at.npy", np.int64, (rows,))
-    label_return = lanes.create(folder / "label_return.npy", np.float32, (rows,))
+    y = Labels(*_create_labels(folder, "label", rows))
+    barrier = targets.Barriers(*_create_labels(folder, "barrier", rows))
+    big_move = lanes.create(folder / "big_move.npy", np.int8, (rows,))
 
     state = kernel.new_state(spec, len(tape.instruments))
+    longest_ns = max(label.horizon_ns, target.barrier_ns)
     waiting = np.zeros(0, np.int64)  # rows of earlier chunks whose horizon has not passed yet
     for start in range(0, rows, chunk_rows):
         chunk = slice(start, min(start + chunk_rows, rows))
@@ -63,10 +76,45 @@ def _fill(tape: Tape, folder: Path, spec: FeatureSpec, label: LabelParams, chunk
         own = np.concatenate([waiting, np.arange(chunk.start, chunk.stop)])
         bars = np.concatenate([_bars(tape, waiting), bars])
         made = labels.make(bars, sigma[own], label)
-        y[own], known_at[own], label_return[own] = made.label, made.known_at, made.label_return
-        waiting = own[labels.still_open(bars, label)]
-    for array in (features, ready, sigma, y, known_at, label_return):
-        array.flush()
+        y.label[own], y.known_at[own], y.label_return[own] = made.label, made.known_at, made.label_return
+        big_move[own] = targets.big_moves(made, target)
+        ends = targets.barriers(bars, sigma[own], tape.interval_ns, target)
+        barrier.label[own], barrier.known_at[own], barrier.label_return[own] = (
+            ends.label,
+            ends.known_at,
+            ends.label_return,
+        )
+        waiting = own[labels.still_open(bars, longest_ns)]
+    return y
+
+
+def _create_labels(folder: Path, name: str, rows: int) -> list[np.ndarray]:
+    """Label, when it is known and its return, in sigma; each beside the others under ``name``."""
+    kinds = (("", np.int8), ("_known_at", np.int64), ("_return", np.float32))
+    return [lanes.create(folder / f"{name}{suffix}.npy", dtype, (rows,)) for suffix, dtype in kinds]
+
+
+def _write_past_only(
+    tape: Tape, folder: Path, made: Labels, label: LabelParams, target: TargetParams, chunk_rows: int
+) -> None:
+    """What a day's rows are given from the days before: quantiles of the return, shares of the classes."""
+    days, starts = _days(tape, chunk_rows)
+    quantile = lanes.create(folder / "quantile.npy", np.int8, made.label.shape)
+    targets.quantiles(days, starts, made, label.horizon_ns, target, quantile)
+    np.save(folder / "priors.npy", targets.priors(days, made.label, made.known_at))
+
+
+def _days(tape: Tape, chunk_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """The UTC days of ``ts_known``, ascending, and where the rows of each begin, with the number of all rows last."""
+    days, starts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    last = -1
+    for start in range(0, len(tape.records), chunk_rows):
+        of_row = tape.records["ts_known"][start : start + chunk_rows] // DAY_NS
+        begins = np.flatnonzero(np.diff(of_row, prepend=last))
+        days.append(of_row[begins])
+        starts.append(start + begins)
+        last = int(of_row[-1])
+    return np.concatenate(days), np.concatenate([*starts, [len(tape.records)]])
 
 
 def featurize_events(tape: Tape, out: Path, label: EventLabelParams) -> None:
@@ -76,8 +124,13 @@ def featurize_events(tape: Tape, out: Path, label: EventLabelParams) -> None:
     document |= {"features_hash": {item.symbol: spec.hash for item, spec in zip(tape.instruments, specs, strict=True)}}
     document |= {"label": label.as_json(), "label_hash": label.hash, "tape_id": tape.tape_id}
     with output_folder(out) as folder:
+        past: dict[str, np.ndarray] = {}  # symbol: how often each class came in its earlier lanes, per horizon
         for lane in lanes.write(tape, folder / "lanes"):
             made = event_labels.make(lane.states, lane.extra, lane.ready, label)
+            own = event_labels.counts(made)
+            before = past.get(lane.symbol, np.zeros_like(own))
+            np.save(lane.folder / "priors.npy", event_labels.priors(before))
+            past[lane.symbol] = before + own
             np.save(lane.folder / "delta_hat.npy", made.delta_hat)
             np.save(lane.folder / "label_known_at.npy", made.known_at)
             print(f"{lane.symbol} {lane.day}: {len(lane.states):,} events, {int(lane.ready.sum()):,} ready")
@@ -97,7 +150,7 @@ def main() -> None:
     if tape.interval_ns == 0:
         featurize_events(tape, OUT, settings.event_labels)
     else:
-        featurize(tape, OUT, settings.features, settings.labels)
+        featurize(tape, OUT, settings.features, settings.labels, settings.targets)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from training.event_labels import EventLabelParams
 from training.labels import LabelParams
 from training.settings import ModelParams, TrainingParams
 from training.splits import SplitParams
+from training.targets import TargetParams
 
 
 class Params(Section, frozen=True, kw_only=True):
@@ -27,6 +28,7 @@ class Params(Section, frozen=True, kw_only=True):
     features: FeatureParams
     labels: LabelParams
     event_labels: EventLabelParams = EventLabelParams()
+    targets: TargetParams = TargetParams()
     splits: SplitParams
     model: ModelParams
     training: TrainingParams

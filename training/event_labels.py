@@ -17,6 +17,7 @@ from core.canonical import hash_json
 from core.settings import Section, decimal
 from features.market_state import RESTART_GAP_NS
 from training.labels import NEVER_NS
+from training.targets import PRIOR, shares_of
 
 EVENT_HORIZONS: Final = (1, 5, 20)
 CLOCK_HORIZONS_NS: Final = (100_000_000, 500_000_000, 2_000_000_000)
@@ -76,6 +77,19 @@ def make(states: np.ndarray, extra: np.ndarray, ready: np.ndarray, params: Event
         delta_hat[row, column] = 0.5 * (mid2[end] - mid2[row]) / scale[row]
         known_at[row, column] = known[row]
     return EventLabels(delta_hat, known_at)
+
+
+def counts(labels: EventLabels) -> np.ndarray:
+    """How many labels of each horizon went down, nowhere and up: (6, 3) int64."""
+    signs = np.sign(labels.delta_hat)
+    return np.stack([(signs == sign).sum(axis=0) for sign in (-1, 0, 1)], axis=1)
+
+
+def priors(past: np.ndarray) -> np.ndarray:
+    """``counts`` of a lane's past days as (6,) PRIOR without a day: their sum, each class's share, NaN of nothing."""
+    made = np.zeros(len(past), PRIOR)
+    made["count"], made["share"] = shares_of(past)
+    return made
 
 
 def _horizons(ts: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -91,12 +91,12 @@ def make(bars: np.ndarray, sigma: np.ndarray, params: LabelParams) -> Labels:
     return Labels(label, known_at, label_return)
 
 
-def still_open(bars: np.ndarray, params: LabelParams) -> np.ndarray:
+def still_open(bars: np.ndarray, horizon_ns: int) -> np.ndarray:
     """Which rows' horizon has not passed on their own instrument's clock: more bars may still label them. Bool."""
     result = np.zeros(len(bars), bool)
     for instrument in np.unique(bars["instrument"]):
         own = bars["instrument"] == instrument
-        result |= own & (bars["ts_event"] + params.horizon_ns > bars["ts_event"][own].max())
+        result |= own & (bars["ts_event"] + horizon_ns > bars["ts_event"][own].max())
     return result
 
 

@@ -10,14 +10,16 @@ import pytest
 
 from core.errors import BadConfig, BadInput
 from core.instruments import Instrument
-from core.records import RECORD, Kind
+from core.records import DAY_NS, RECORD, Kind
 from features.spec import FeatureParams, spec_from_json
 from feeds.tape import Tape, write_tape
 from pipelines.featurize import featurize
 from tests.features.walk import INTERVAL_NS, SPEC, batch, interleave, walk
-from training.labels import LabelParams, make
+from training.labels import NULL, LabelParams, make
+from training.targets import TargetParams, barriers, big_moves, priors
 
 NAMES = ("features", "ready", "sigma", "label", "label_known_at", "label_return")
+TARGETS = ("barrier", "barrier_known_at", "barrier_return", "big_move", "quantile", "priors")
 
 
 def instrument(symbol: str) -> Instrument:
@@ -26,7 +28,7 @@ def instrument(symbol: str) -> Instrument:
 
 @pytest.fixture(scope="module")
 def bars() -> np.ndarray:
-    return interleave(walk(700, 1, lost=0.02, outages=((400, 20),)), walk(500, 2, instrument=1))
+    return interleave(walk(700, 1, lost=0.02, outages=((400, 20),)), walk(900, 2, instrument=1))
 
 
 @pytest.fixture
@@ -54,6 +56,22 @@ def test_arrays_are_the_kernels_and_the_labels_of_the_whole_tape(tape: Tape, bar
     assert document["tape_id"] == tape.tape_id
 
 
+def test_targets_are_those_of_the_whole_tape(tape: Tape, bars: np.ndarray, tmp_path: Path) -> None:
+    target = TargetParams(barrier_minutes=120, quantiles=3)
+    featurize(tape, tmp_path / "out", FeatureParams(), LabelParams(), target)
+    _, _, sigma = batch(bars)
+    labels, ends = make(bars, sigma, LabelParams()), barriers(bars, sigma, INTERVAL_NS, target)
+    found = {name: np.load(tmp_path / "out" / f"{name}.npy") for name in TARGETS}
+    for name, wanted in zip(TARGETS[:3], (ends.label, ends.known_at, ends.label_return), strict=True):
+        assert found[name].tobytes() == wanted.tobytes(), name
+    assert found["big_move"].tolist() == big_moves(labels, target).tolist()
+    days = np.unique(bars["ts_known"] // DAY_NS)
+    assert found["priors"].tobytes() == priors(days, labels.label, labels.known_at).tobytes()
+    assert set(found["quantile"][labels.label != NULL].tolist()) == {NULL, 0, 1, 2}
+    document = json.loads((tmp_path / "out" / "spec.json").read_bytes())
+    assert document["targets_hash"] == target.hash and document["targets"]["quantiles"] == 3
+
+
 @pytest.mark.parametrize("chunk_rows", [1, 7, 400])
 def test_chunks_change_no_byte(tape: Tape, tmp_path: Path, chunk_rows: int) -> None:
     featurize(tape, tmp_path / "whole", FeatureParams(), LabelParams())
@@ -67,7 +85,7 @@ def test_a_second_run_replaces_the_first(tape: Tape, tmp_path: Path) -> None:
     out.mkdir()
     (out / "old.npy").touch()
     featurize(tape, out, FeatureParams(), LabelParams())
-    expected = {f"{name}.npy" for name in NAMES} | {"spec.json", "SHA256SUMS"}
+    expected = {f"{name}.npy" for name in NAMES + TARGETS} | {"spec.json", "SHA256SUMS"}
     assert {path.name for path in out.iterdir()} == expected
 
 

@@ -72,7 +72,7 @@ def test_finer_ticks_change_no_label() -> None:
 
 def test_rows_wait_until_their_own_instrument_has_passed_the_horizon() -> None:
     bars = interleave(walk(10, 1), walk(6, 2, instrument=1))
-    waiting = bars[still_open(bars, PARAMS)]
+    waiting = bars[still_open(bars, PARAMS.horizon_ns)]
     assert [(waiting["instrument"] == k).sum() for k in (0, 1)] == [3, 3]
     last = bars["ts_event"][bars["instrument"] == 1].max()
     assert (waiting["ts_event"][waiting["instrument"] == 1] + 3 * INTERVAL_NS > last).all()
