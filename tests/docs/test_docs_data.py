@@ -15,6 +15,7 @@ from pipelines.featurize import featurize_events
 from tests.data.test_data_events import PERP, ingest, two_files
 from tests.docs.commands import blocks
 from tests.pipelines.reduced import Checkout
+from training import event_labels
 from training.event_labels import COLUMNS, EventLabelParams
 
 SHOWN = [block.text for block in blocks() if block.document == "docs/data.md" and block.language == "python"]
@@ -73,6 +74,14 @@ def test_the_second_block_runs_on_a_whole_run(promoted: Checkout, monkeypatch: p
     assert features["label"].null_count() == int((labels < 0).sum()) and set(features["label"].drop_nulls()) <= {
         "down", "flat", "up",
     }  # fmt: skip
+    barrier = np.load(artifacts / "features/barrier.npy")[own]
+    ends = {"stop": 0, "timeout": 1, "profit": 2}
+    assert [ends.get(name, -128) for name in features["barrier"]] == barrier.tolist()
+    assert features["barrier_known_at"].null_count() == int((barrier < 0).sum()) < len(features)
+    assert features["quantile"].null_count() > features["big_move"].null_count() == int((labels < 0).sum())
+    made = frames.priors(artifacts)
+    assert made["count"][0] == 0 and made["up"][0] is None and made["day"].is_sorted()
+    assert (made.select(pl.sum_horizontal("down", "flat", "up")).to_series()[-5:] - 1).abs().max() < 1e-12
     document = json.loads((artifacts / "folds/folds.json").read_text())["folds"]
     assert names["folds"]["rows_test"].to_list() == [fold["rows"]["test"] for fold in document]
     forecasts = names["forecasts"]
@@ -89,3 +98,14 @@ def test_features_of_another_tape_are_refused(books: Path) -> None:
     create(books / "artifacts/features/features.npy", np.float32, (1, 1)).flush()
     with pytest.raises(BadInput, match="was made from tape 0000000000000000"):
         frames.features(books / "artifacts")
+
+
+def test_a_lane_of_books_knows_the_classes_of_the_days_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warm = event_labels.make  # the recording is shorter than the warm-up
+    monkeypatch.setattr(event_labels, "make", lambda states, extra, ready, label: warm(states, extra, ~ready, label))
+    folder = ingest(two_files(tmp_path / "raw"), PERP, tmp_path / "artifacts", "binance_ws")
+    featurize_events(Tape.open(folder / "market.tape"), tmp_path / "features", EventLabelParams())
+    first, second = lanes.read(tmp_path / "features/lanes")
+    known = np.isfinite(first.array("delta_hat")).sum(axis=0)
+    assert known.any() and first.array("priors")["count"].tolist() == [0] * 6
+    assert second.array("priors")["count"].tolist() == known.tolist()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from core.errors import BadConfig
 from features.market_state import EXTRA, MARKET_STATE, RESTART_GAP_NS
 from tests.features.test_market_state import market, play
-from training.event_labels import CLOCK_HORIZONS_NS, COLUMNS, EVENT_HORIZONS, EventLabelParams, make
+from training.event_labels import CLOCK_HORIZONS_NS, COLUMNS, EVENT_HORIZONS, EventLabelParams, counts, make, priors
 from training.labels import NEVER_NS
 
 MS = 1_000_000
@@ -83,3 +83,11 @@ def test_the_specification_and_its_bounds() -> None:
     assert EventLabelParams(k_sigma="0.50").hash == PARAMS.hash != EventLabelParams(k_sigma="0.3").hash
     with pytest.raises(BadConfig, match="k_sigma"):
         EventLabelParams(k_sigma="11")
+
+
+def test_priors_count_the_signs_of_the_past() -> None:
+    own = counts(make(*lane([0, 1, 2, 3, 4], [200, 202, 202, 198, 204]), PARAMS))
+    assert own[COLUMNS.index("delta_1")].tolist() == [1, 1, 2] and own[COLUMNS.index("delta_5")].tolist() == [0, 0, 0]
+    made = priors(own)
+    assert made["count"].tolist() == own.sum(axis=1).tolist()
+    assert made["share"][0].tolist() == [0.25, 0.25, 0.5] and np.isnan(made["share"][1]).all()
