@@ -4,11 +4,12 @@ A folder per instrument, a folder per day in it, and in that one array per quant
 
     <symbol>/<2024-08-08>/states.npy  extra.npy  ready.npy  delta_hat.npy  label_known_at.npy
 
-``write`` makes them from a tape in one pass, with memory for a chunk; ``read`` maps them. The day is that of ``ts``.
+``write`` makes them from a tape, instrument by instrument with memory for a chunk; ``read`` maps them. The day is
+that of ``ts``.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,35 +52,47 @@ def specs_of(tape: Tape) -> list[BookSpec]:
     ]
 
 
-def write(tape: Tape, folder: Path) -> list[Lane]:
-    """The lanes of ``tape`` in ``folder``, in order of instrument and day. Raises BadInput for a tape of bars."""
+def write(tape: Tape, folder: Path, instruments: Iterable[int] | None = None) -> list[Lane]:
+    """The lanes of ``tape`` in ``folder``, in order of instrument and day; of ``instruments`` only, if given.
+
+    An instrument's lanes are made of its own records alone, so they are the same whichever others are made, and where.
+    Raises BadInput for a tape of bars.
+    """
     if tape.interval_ns != 0:
         raise BadInput(f"{tape.path}: a tape of bars; lanes are made from books, trades and quotes")
     specs = specs_of(tape)
-    lanes = {
-        key: _create(folder, tape.instruments[key[0]].symbol, _iso_day(key[1]), rows)
-        for key, rows in sorted(_count(tape, specs).items())
-    }
+    indices = range(len(specs)) if instruments is None else instruments
+    return [lane for index in indices for lane in _write_one(tape, folder, specs, index)]
+
+
+def _write_one(tape: Tape, folder: Path, specs: list[BookSpec], index: int) -> list[Lane]:
+    symbol, counts = tape.instruments[index].symbol, _count(tape, specs[index], index)
+    lanes = {day: _create(folder, symbol, _iso_day(day), rows) for day, rows in sorted(counts.items())}
     state, held = book.new_state(specs)
     filled = dict.fromkeys(lanes, 0)
     out, extra = np.zeros(CHUNK_ROWS, MARKET_STATE), np.zeros(CHUNK_ROWS, EXTRA)
     ready = np.zeros(CHUNK_ROWS, bool)
-    for start in range(0, len(tape.records), CHUNK_ROWS):
-        chunk = tape.records[start : start + CHUNK_ROWS]
-        made = book.batch(state, held, chunk, start, out, extra, ready)
-        index = chunk["instrument"][out["seq"][:made] - start]
-        days = out["ts"][:made] // DAY_NS
-        for key in np.unique(np.stack([index, days]), axis=1).T.tolist():
-            rows = (index == key[0]) & (days == key[1])
-            lane, at = lanes[tuple(key)], filled[tuple(key)]
-            place = slice(at, at + int(rows.sum()))
+    for start, rows, records in _records_of(tape, index):
+        made = book.batch(state, held, records, 0, out, extra, ready)
+        out["seq"][:made] = start + rows[out["seq"][:made]]
+        days, begins = np.unique(out["ts"][:made] // DAY_NS, return_index=True)
+        for day, low, high in zip(days.tolist(), begins, [*begins[1:], made], strict=True):
+            lane, at = lanes[day], filled[day]
+            filled[day] = at + high - low
             for array, part in ((lane.states, out), (lane.extra, extra), (lane.ready, ready)):
-                array[place] = part[:made][rows]
-            filled[tuple(key)] = place.stop
+                array[at : filled[day]] = part[low:high]
     for lane in lanes.values():
         for array in (lane.states, lane.extra, lane.ready):
             array.flush()
     return list(lanes.values())
+
+
+def _records_of(tape: Tape, index: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """One instrument's records, chunk by chunk: where the chunk starts in the tape, their rows in it, themselves."""
+    for start in range(0, len(tape.records), CHUNK_ROWS):
+        chunk = tape.records[start : start + CHUNK_ROWS]
+        rows = np.flatnonzero(chunk["instrument"] == index)
+        yield start, rows, np.asarray(chunk[rows])
 
 
 def read(folder: Path) -> Iterator[Lane]:
@@ -104,18 +117,15 @@ def _create(folder: Path, symbol: str, day: str, rows: int) -> Lane:
     return Lane(symbol, day, place, *(create(place / f"{name}.npy", dtype, (rows,)) for name, dtype in kinds))
 
 
-def _count(tape: Tape, specs: list[BookSpec]) -> dict[tuple[int, int], int]:
-    """Events per (instrument, UTC day), by the kernel's rule that a message's last record ends one."""
-    has_depth = np.array([spec.has_depth for spec in specs])
-    counts: dict[tuple[int, int], int] = {}
-    for start in range(0, len(tape.records), CHUNK_ROWS):
-        chunk = tape.records[start : start + CHUNK_ROWS]
-        ends = (chunk["flags"] & MarketFlag.LAST != 0) & np.isin(chunk["kind"], EVENT_KINDS)
-        ends &= (chunk["kind"] != Kind.TOP) | ~has_depth[chunk["instrument"]]
-        pairs = np.stack([chunk["instrument"][ends], chunk["ts_known"][ends] // DAY_NS])
-        keys, found = np.unique(pairs, axis=1, return_counts=True)
-        for (index, day), count in zip(keys.T.tolist(), found.tolist(), strict=True):
-            counts[index, day] = counts.get((index, day), 0) + count
+def _count(tape: Tape, spec: BookSpec, index: int) -> dict[int, int]:
+    """One instrument's events per UTC day, by the kernel's rule that a message's last record ends one."""
+    counts: dict[int, int] = {}
+    for _, _, records in _records_of(tape, index):
+        ends = (records["flags"] & MarketFlag.LAST != 0) & np.isin(records["kind"], EVENT_KINDS)
+        ends &= (records["kind"] != Kind.TOP) | (not spec.has_depth)
+        days, found = np.unique(records["ts_known"][ends] // DAY_NS, return_counts=True)
+        for day, count in zip(days.tolist(), found.tolist(), strict=True):
+            counts[day] = counts.get(day, 0) + count
     return counts
 
 

@@ -7,6 +7,7 @@ until then, known when t + H has come; an event's is known with that event. No l
 price, across a restart of the kernel or beyond its lane, one instrument's UTC day: there it is NaN.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -79,9 +80,15 @@ def make(states: np.ndarray, extra: np.ndarray, ready: np.ndarray, params: Event
     return EventLabels(delta_hat, known_at)
 
 
-def counts(labels: EventLabels) -> np.ndarray:
-    """How many labels of each horizon went down, nowhere and up: (6, 3) int64."""
-    signs = np.sign(labels.delta_hat)
+def look_ahead(ts: np.ndarray, stop: int) -> int:
+    """Up to which row of ``ts``, ascending, ``make`` must see a lane to label the rows before ``stop``."""
+    last = int(ts[stop - 1]) + max(CLOCK_HORIZONS_NS)
+    return min(len(ts), max(stop + max(EVENT_HORIZONS), bisect_right(ts, last, lo=stop) + 1))
+
+
+def counts(delta_hat: np.ndarray) -> np.ndarray:
+    """How many labels (n, 6) of each horizon went down, nowhere and up: (6, 3) int64."""
+    signs = np.sign(delta_hat)
     return np.stack([(signs == sign).sum(axis=0) for sign in (-1, 0, 1)], axis=1)
 
 

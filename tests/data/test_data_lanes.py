@@ -61,3 +61,11 @@ def test_a_tape_of_bars_and_an_unknown_venue_are_refused(tmp_path: Path) -> None
         lanes.write(tape_of(tmp_path / "moon.tape", records, venue="moon"), tmp_path / "two")
     with pytest.raises(BadConfig, match="asset_class is ''"):
         lanes.write(tape_of(tmp_path / "class.tape", records, asset_class=""), tmp_path / "three")
+
+
+def test_one_instrument_s_lanes_do_not_depend_on_the_others(tmp_path: Path, two: np.ndarray) -> None:
+    tape = tape_of(tmp_path / "market.tape", two, ("A", "B"))
+    lanes.write(tape, tmp_path / "both")
+    assert {lane.symbol for lane in lanes.write(tape, tmp_path / "one", [1])} == {"B"}
+    for path in (tmp_path / "one").rglob("*.npy"):
+        assert path.read_bytes() == (tmp_path / "both" / path.relative_to(tmp_path / "one")).read_bytes()

@@ -20,6 +20,7 @@ from feeds.tape import Tape
 from pipelines import featurize, ingest
 from pipelines import params as parameters
 from tests.data.candles import tree
+from training.event_labels import EventLabelParams
 
 ROOT = Path(__file__).parents[2]
 MARKET = "data/markets/builtin_book.yaml"
@@ -57,6 +58,14 @@ def test_ingest_and_featurize_give_lanes_with_ready_rows(tmp_path: Path) -> None
         labels = lane.array("delta_hat")
         assert np.isfinite(labels[lane.ready][: len(labels) // 2]).any()
     assert tree(ran(tmp_path / "two") / "data") == tree(artifacts / "data")
+
+
+def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
+    artifacts = ran(tmp_path / "one")
+    tape = Tape.open(artifacts / "data/market.tape")
+    featurize.featurize_events(tape, tmp_path / "again", EventLabelParams(), workers=2)
+    assert tree(tmp_path / "again") == tree(artifacts / "features")
+    assert len(tree(tmp_path / "again")) == 2 + 4 * 6  # spec and sums; six arrays of four lanes
 
 
 def test_a_held_out_day_begins_with_its_own_status(tmp_path: Path) -> None:

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from core.errors import BadConfig
 from features.market_state import EXTRA, MARKET_STATE, RESTART_GAP_NS
 from tests.features.test_market_state import market, play
-from training.event_labels import CLOCK_HORIZONS_NS, COLUMNS, EVENT_HORIZONS, EventLabelParams, counts, make, priors
+from training.event_labels import (
+    CLOCK_HORIZONS_NS,
+    COLUMNS,
+    EVENT_HORIZONS,
+    EventLabelParams,
+    counts,
+    look_ahead,
+    make,
+    priors,
+)
 from training.labels import NEVER_NS
 
 MS = 1_000_000
@@ -86,8 +95,22 @@ def test_the_specification_and_its_bounds() -> None:
 
 
 def test_priors_count_the_signs_of_the_past() -> None:
-    own = counts(make(*lane([0, 1, 2, 3, 4], [200, 202, 202, 198, 204]), PARAMS))
+    own = counts(make(*lane([0, 1, 2, 3, 4], [200, 202, 202, 198, 204]), PARAMS).delta_hat)
     assert own[COLUMNS.index("delta_1")].tolist() == [1, 1, 2] and own[COLUMNS.index("delta_5")].tolist() == [0, 0, 0]
     made = priors(own)
     assert made["count"].tolist() == own.sum(axis=1).tolist()
     assert made["share"][0].tolist() == [0.25, 0.25, 0.5] and np.isnan(made["share"][1]).all()
+
+
+@pytest.mark.parametrize("rows", [1, 7, 250])
+def test_a_lane_labelled_in_pieces_that_look_ahead_is_labelled_as_one(rows: int) -> None:
+    records = market(3, 1_500)
+    states, extra, ready = play(records)
+    whole = make(states, extra, ready, PARAMS)
+    assert np.isfinite(whole.delta_hat).any(axis=0).all()
+    for start in range(0, len(states), rows):
+        stop = min(start + rows, len(states))
+        seen = slice(start, look_ahead(states["ts"], stop))
+        made = make(states[seen], extra[seen], ready[seen], PARAMS)
+        for part, all_ in ((made.delta_hat, whole.delta_hat), (made.known_at, whole.known_at)):
+            assert part[: stop - start].tobytes() == all_[start:stop].tobytes()
