@@ -104,7 +104,7 @@ def test_priors_count_the_signs_of_the_past() -> None:
 
 @pytest.mark.parametrize("rows", [1, 7, 250])
 def test_a_lane_labelled_in_pieces_that_look_ahead_is_labelled_as_one(rows: int) -> None:
-    records = market(3, 1_500)
+    records = market(3, 3_000, step_ns=10_000_000)  # many events within the longest horizon
     states, extra, ready = play(records)
     whole = make(states, extra, ready, PARAMS)
     assert np.isfinite(whole.delta_hat).any(axis=0).all()
