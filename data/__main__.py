@@ -13,7 +13,7 @@ import typer
 
 from core.records import MINUTE_NS
 from core.settings import as_json as as_json_data
-from data import catalog, stability
+from data import catalog, export, stability
 from data.download.command import download
 from data.holdout import LOG, open_holdout, read_log
 from data.show import show
@@ -58,6 +58,17 @@ def plot(folder: Folder = FOLDER, out: Path = Path("artifacts/completeness.html"
     """Draw completeness per instrument and day as an HTML page."""
     catalog.plot(folder, out)
     typer.echo(str(out))
+
+
+@app.command()
+def parquet(
+    artifacts: Annotated[Path, typer.Option(help="What the stages wrote.")] = Path("artifacts"),
+    to: Annotated[Path, typer.Option(help="The folder to write, replaced whole.")] = Path("artifacts/parquet"),
+    symbol: Annotated[list[str] | None, typer.Option(help="Only this instrument; may be repeated.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write features and labels as Parquet, a file per instrument and UTC day, for other programs."""
+    show(export.export(artifacts, to, tuple(symbol or ())), as_json)
 
 
 @app.command()

@@ -65,7 +65,7 @@ def features(artifacts: Path | str = ARTIFACTS, *, symbol: str = "") -> pl.DataF
     features and tape do not belong together.
     """
     folder = Path(artifacts) / "features"
-    spec, opened = _read_spec(folder), Tape.open(Path(artifacts) / "data/market.tape", verify=False)
+    spec, opened = read_spec(folder), Tape.open(Path(artifacts) / "data/market.tape", verify=False)
     if spec["tape_id"] != opened.tape_id:
         raise BadInput(f"{folder} was made from tape {spec['tape_id'][:16]}, not {opened.path}: run `dvc repro`")
     names = np.array([instrument.symbol for instrument in opened.instruments])[opened.records["instrument"]]
@@ -111,7 +111,7 @@ def states(artifacts: Path | str = ARTIFACTS, *, symbol: str, day: str = "") -> 
     if not found:
         there = sorted({f"{lane.symbol} {lane.day}" for lane in lanes.read(folder / "lanes")})
         raise BadInput(f"{folder}/lanes: nothing of {symbol} {day}; there is {', '.join(there) or 'nothing'}")
-    names = _read_spec(folder)["label"]["columns"]
+    names = read_spec(folder)["label"]["columns"]
     return pl.concat([_states_of(lane, names) for lane in found])
 
 
@@ -156,7 +156,8 @@ def _with_times(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
     return frame.with_columns(pl.col(*names).cast(_UTC))
 
 
-def _read_spec(folder: Path) -> dict[str, Any]:
+def read_spec(folder: Path) -> dict[str, Any]:
+    """What the features in ``folder`` were made with. Raises BadInput without one."""
     spec: dict[str, Any] = json.loads(_read(folder / "spec.json"))
     return spec
 
