@@ -8,6 +8,7 @@ A folder per instrument, a folder per day in it, and in that one array per quant
 that of ``ts``.
 """
 
+import mmap
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -81,6 +82,7 @@ def _write_one(tape: Tape, folder: Path, specs: list[BookSpec], index: int) -> l
             filled[day] = at + high - low
             for array, part in ((lane.states, out), (lane.extra, extra), (lane.ready, ready)):
                 array[at : filled[day]] = part[low:high]
+            forget(lane.states, lane.extra, lane.ready)
     for lane in lanes.values():
         for array in (lane.states, lane.extra, lane.ready):
             array.flush()
@@ -93,6 +95,7 @@ def _records_of(tape: Tape, index: int) -> Iterator[tuple[int, np.ndarray, np.nd
         chunk = tape.records[start : start + CHUNK_ROWS]
         rows = np.flatnonzero(chunk["instrument"] == index)
         yield start, rows, np.asarray(chunk[rows])
+        forget(tape.records)
 
 
 def read(folder: Path) -> Iterator[Lane]:
@@ -108,6 +111,13 @@ def create(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
     with open(path, "r+b") as file:
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array
+
+
+def forget(*maps: np.ndarray) -> None:
+    """Give the pages of memory maps back that are in memory now: what was written stays written, and is read again."""
+    for array in maps:
+        if isinstance(array.base, mmap.mmap):
+            array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def _create(folder: Path, symbol: str, day: str, rows: int) -> Lane:

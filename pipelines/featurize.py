@@ -169,6 +169,7 @@ def _label(lane: lanes.Lane, label: EventLabelParams) -> np.ndarray:
         made = event_labels.make(lane.states[seen], lane.extra[seen], lane.ready[seen], label)
         delta_hat[start:stop], known_at[start:stop] = (part[: stop - start] for part in (made.delta_hat, made.known_at))
         count += event_labels.counts(delta_hat[start:stop])
+        lanes.forget(delta_hat, known_at, lane.states, lane.extra, lane.ready)
     delta_hat.flush()
     known_at.flush()
     return count
