@@ -6,8 +6,8 @@ updates begin at ``U`` and so follow ``U`` - 1, futures updates name the one bef
 that the venue's own rules for a local book hold: what ends at or before the snapshot is dropped, the first one used
 begins at or before it, and each follows the last. A depth frame that cannot be used leaves the book invalid as well.
 
-A frame written as the venue writes it today is read by a compiled kernel (``feeds.dialects.templates``), any other by a
-decoder of JSON; both hand the same numbers to the same methods, and the decoder alone finds faults in a frame.
+Frames as the venue writes them today, each going on where the last one ended, are taken by compiled code
+(``feeds.dialects.binance_kernel``), of the same records. All others come here, where alone they are judged.
 
 Records are in the order they became known: ``ts_known`` never decreases, and is never before ``ts_event``.
 """
@@ -22,13 +22,10 @@ import numpy as np
 from core.instruments import Instrument
 from core.records import Kind, Side
 from feeds.dialects import TIME_MAX_NS, UNREADABLE, BadFrame, Count, Rule, head, lot_grid, price_grid
+from feeds.dialects.binance_kernel import MICROSECONDS_FROM, MS_NS, US_NS, Plain
 from feeds.dialects.frames import Follower, Trade
 from feeds.dialects.levels import check_order, check_sides, check_spread, level_rows
 from feeds.dialects.sequence import LAST, SNAPSHOT, Update
-from feeds.dialects.templates import NONE, Reader
-
-MS_NS: Final = 1_000_000
-MICROSECONDS_FROM: Final = 10**14  # as ms this is the year 5138, as us 1973
 
 BUY: Final = int(Side.BUY)
 SELL: Final = int(Side.SELL)
@@ -43,21 +40,6 @@ class Market(StrEnum):
 
     SPOT = "spot"
     FUTURES = "futures"
-
-# The events as each market writes them; equal places have equal meaning.
-_LEVELS: Final = '"b":[<["$","%"]>],"a":[<["$","%"]>]'
-_TOP_TEMPLATE: Final = {
-    Market.SPOT: '{"u":#0,"s":"SYMBOL","b":"$2","B":"%3","a":"$4","A":"%5"}',
-    Market.FUTURES: '{"e":"bookTicker","u":#0,"s":"SYMBOL","b":"$2","B":"%3","a":"$4","A":"%5","T":#1,"E":#6}',
-}
-_TRADE_TEMPLATE: Final = {
-    Market.SPOT: '{"e":"trade","E":#5,"s":"SYMBOL","t":#0,"p":"$2","q":"%3","T":#1,"m":?4,"M":?6}',
-    Market.FUTURES: '{"e":"trade","E":#5,"T":#1,"s":"SYMBOL","t":#0,"p":"$2","q":"%3","X":"MARKET","m":?4}',
-}
-_DEPTH_TEMPLATE: Final = {
-    Market.SPOT: '{"e":"depthUpdate","E":#4,"s":"SYMBOL","U":#0,"u":#1,' + _LEVELS + "}",
-    Market.FUTURES: '{"e":"depthUpdate","E":#4,"T":#3,"s":"SYMBOL","U":#0,"u":#1,"pu":#2,' + _LEVELS + "}",
-}
 
 
 class _Frame(msgspec.Struct, gc=False):
@@ -131,43 +113,32 @@ class Normaliser(Follower):
         super().__init__(index, clock_offset_ns)
         self._name = symbol or instrument.symbol.partition(":")[0].replace("/", "")
         self._ticks, self._lots = price_grid(instrument.tick), lot_grid(instrument.lot)
-        self._market, self._top_id, self._top_head = market, -1, head(TOP, 0, index, 0, LAST)
+        self._market = market
+        parts = self._writer, self._sequence, self._trades
+        self._plain = Plain(instrument, self._name, *parts, is_spot=market is Market.SPOT, has_tops=tops)
         self._handlers: dict[str, Callable[[int, Any], None]] = {
             "depth": self._on_depth,
             "depthUpdate": self._on_depth,
             "trade": self._on_trade,
             "bookTicker": self._on_top if tops else self._pass_over,
         }
-        # by template: its stream, and who takes its values
-        self._readings: tuple[tuple[str, Callable[[int, list[int]], None]], ...] = (
-            ("bookTicker", self._read_top if tops else self._pass_over),
-            ("trade", self._read_trade),
-            ("depth", self._read_depth),
-            ("depth", self._read_depth),
-        )
-        templates = _templates(market, self._name)
-        self._reader = Reader(templates, instrument.tick, instrument.lot, index)
-        self._read, self._values = self._reader.read, self._reader.values
 
     def on_frame(self, received_ns: int, frame: bytes) -> None:
         """One WebSocket message. Answers to requests are passed over."""
+        if self._plain.frame(received_ns, frame):
+            return
         self._writer.next_frame()
         kind = ""
         try:
-            which = self._read(frame)
-            if which != NONE:
-                kind, take = self._readings[which]
-                take(received_ns, self._values.tolist())
+            outer = _FRAME.decode(frame)
+            kind = outer.stream.split("@", 2)[1] if "@" in outer.stream else outer.event
+            handler = self._handlers.get(kind)
+            if handler is not None:
+                handler(received_ns, outer.data if outer.stream else frame)
+            elif _is_answer(frame):
+                self.findings.passed["answer"] += 1
             else:
-                outer = _FRAME.decode(frame)
-                kind = outer.stream.split("@", 2)[1] if "@" in outer.stream else outer.event
-                handler = self._handlers.get(kind)
-                if handler is not None:
-                    handler(received_ns, outer.data if outer.stream else frame)
-                elif _is_answer(frame):
-                    self.findings.passed["answer"] += 1
-                else:
-                    raise BadFrame(Rule.FOREIGN, outer.stream or frame)
+                raise BadFrame(Rule.FOREIGN, outer.stream or frame)
         except BadFrame as bad:
             self._refuse(received_ns, bad.rule, bad.value, kind)
         except UNREADABLE as error:
@@ -197,6 +168,14 @@ class Normaliser(Follower):
         else:
             self.on_frame(received_ns, message)
 
+    def on_lines(self, lines: list[bytes]) -> None:
+        """Lines of a recording: runs of plain ones in one call each."""
+        text, ends = b"".join(lines), np.cumsum([len(line) for line in lines], dtype=np.int64)
+        line = self._plain.lines(text, ends, 0)
+        while line < len(lines):
+            self.on_line(lines[line])
+            line = self._plain.lines(text, ends, line + 1)
+
     def _refuse(self, received_ns: int, rule: Rule, value: object, kind: str) -> None:
         self._writer.refuse(rule, value)
         if kind.startswith("depth") and rule not in KNOWN_ALREADY:
@@ -221,23 +200,12 @@ class Normaliser(Follower):
     def _on_depth(self, received_ns: int, data: Any) -> None:
         depth = _DEPTH.decode(data)
         self._own(depth.symbol)
-        before = self._before(depth.first, depth.last, depth.before)
+        before = depth.first - 1 if self._market is Market.SPOT else depth.before
+        if not 0 <= before < depth.first <= depth.last:
+            raise BadFrame(Rule.GARBAGE, f"U {depth.first}, u {depth.last}, pu {depth.before}")
         ts_event = _time(depth.time or depth.event_time)
         levels = self._levels(depth.bids, depth.asks, depth.last, 0)
         self._sequence.follow(Update(self._writer.row, received_ns, ts_event, before, depth.last, levels))
-
-    def _read_depth(self, received_ns: int, values: list[int]) -> None:
-        first, last, before, time, event_time, *_ = values
-        before, ts_event = self._before(first, last, before), _time(time or event_time)
-        levels = self._reader.levels(last)
-        self._sequence.follow(Update(self._writer.row, received_ns, ts_event, before, last, levels))
-
-    def _before(self, first: int, last: int, before: int) -> int:
-        """The update that this one follows; ``before``: as it is named. Raises BadFrame."""
-        follows = first - 1 if self._market is Market.SPOT else before
-        if not 0 <= follows < first <= last:
-            raise BadFrame(Rule.GARBAGE, f"U {first}, u {last}, pu {before}")
-        return follows
 
     def _on_trade(self, received_ns: int, data: Any) -> None:
         trade = _TRADE.decode(data)
@@ -245,15 +213,8 @@ class Normaliser(Follower):
         if trade.what != "MARKET":
             raise BadFrame(Rule.NOT_A_TRADE, trade.what)
         price, qty = self._ticks[trade.price], self._lots[trade.qty]
-        self._trade(received_ns, trade.trade_id, trade.time, price, qty, trade.buyer_is_maker)
-
-    def _read_trade(self, received_ns: int, values: list[int]) -> None:
-        trade_id, time, price, qty, buyer_is_maker, *_ = values
-        self._trade(received_ns, trade_id, time, price, qty, buyer_is_maker)
-
-    def _trade(self, received_ns: int, trade_id: int, time: int, price: int, qty: int, buyer_is_maker: int) -> None:
-        side = SELL if buyer_is_maker else BUY
-        self._trades.write(received_ns, [Trade(trade_id, _time(time), side, price, qty)])
+        side = SELL if trade.buyer_is_maker else BUY
+        self._trades.write(received_ns, [Trade(trade.trade_id, _time(trade.time), side, price, qty)])
 
     def _on_top(self, received_ns: int, data: Any) -> None:
         top = _TOP.decode(data)
@@ -262,28 +223,14 @@ class Normaliser(Follower):
         bid_qty, ask_qty = self._lots[top.bid_qty], self._lots[top.ask_qty]
         if (bid == 0 and bid_qty > 0) or (ask == 0 and ask_qty > 0):
             raise BadFrame(Rule.NOT_POSITIVE, f"{top.bid_qty} at {top.bid}, {top.ask_qty} at {top.ask}")
-        self._top(received_ns, top.update, top.time, (bid, bid_qty, ask, ask_qty, top.update))
-
-    def _read_top(self, received_ns: int, values: list[int]) -> None:
-        update, time, bid, bid_qty, ask, ask_qty, *_ = values
-        self._top(received_ns, update, time, (bid, bid_qty, ask, ask_qty, update))
-
-    def _top(self, received_ns: int, update: int, time: int, body: tuple[int, int, int, int, int]) -> None:
-        check_spread(body[0], body[2])
-        if update <= self._top_id:
-            raise BadFrame(Rule.DUPLICATE if update == self._top_id else Rule.BACKWARD, update)
-        event = _time(time)
+        check_spread(bid, ask)
+        if top.update <= self._plain.top_id:
+            raise BadFrame(Rule.DUPLICATE if top.update == self._plain.top_id else Rule.BACKWARD, top.update)
+        event = _time(top.time)
         known = self._writer.known(received_ns, event)
-        self._top_id = update
-        self._writer.write(event or known, known, self._top_head, body)
-
-
-def _templates(market: Market, symbol: str) -> list[str]:
-    """How frames are written: tops, trades, and updates with and without a speed; none for a symbol that is no word."""
-    if not (symbol.isascii() and symbol.replace("_", "").isalnum()):
-        return []
-    events = (_TOP_TEMPLATE, "bookTicker"), (_TRADE_TEMPLATE, "trade"), (_DEPTH_TEMPLATE, "depth"), (_DEPTH_TEMPLATE, "depth@*")
-    return [f'{{"stream":"*@{name}","data":{event[market]}}}'.replace("SYMBOL", symbol) for event, name in events]
+        self._plain.top_id = top.update
+        kind = head(TOP, 0, self._writer.index, 0, LAST)
+        self._writer.write(event or known, known, kind, (bid, bid_qty, ask, ask_qty, top.update))
 
 
 def _is_answer(frame: bytes) -> bool:
@@ -294,7 +241,7 @@ def _is_answer(frame: bytes) -> bool:
 
 def _time(stamp: int) -> int:
     """The venue's ms (or us) as ns; 0 stays 0: unknown. Raises BadFrame."""
-    ns = stamp * 1000 if stamp >= MICROSECONDS_FROM else stamp * MS_NS
+    ns = stamp * US_NS if stamp >= MICROSECONDS_FROM else stamp * MS_NS
     if not 0 <= ns <= TIME_MAX_NS:
         raise BadFrame(Rule.BAD_TIME, stamp)
     return ns

@@ -47,8 +47,8 @@ def wait_whatever_comes(self: Any, update: Update) -> None:
 
 
 def known_however_late(self: Any, received_ns: int, ts_event: int = 0) -> int:
-    self._known_ns = max(self._known_ns, received_ns, ts_event)
-    return int(self._known_ns)
+    self.known_ns = max(self.known_ns, received_ns, ts_event)
+    return int(self.known_ns)
 
 
 FAULTS: list[tuple[str, Any, str, Callable[..., Any]]] = [
