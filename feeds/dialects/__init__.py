@@ -37,6 +37,7 @@ _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 class Rule(StrEnum):
     """Why a frame, or something in it, was not taken as it is."""
 
+    __hash__ = str.__hash__  # an Enum's own is Python, called for every frame
     GARBAGE = "garbage"  # not the venue's format
     FOREIGN = "foreign"  # another symbol's, or a stream this dialect has no records for
     VENUE_ERROR = "venue_error"  # the venue refuses a request or says that something is wrong

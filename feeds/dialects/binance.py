@@ -125,8 +125,11 @@ class Normaliser(Follower):
 
     def on_frame(self, received_ns: int, frame: bytes) -> None:
         """One WebSocket message. Answers to requests are passed over."""
-        if self._plain.frame(received_ns, frame):
-            return
+        if not self._plain.frame(received_ns, frame):
+            self._judge(received_ns, frame)
+
+    def _judge(self, received_ns: int, frame: bytes) -> None:
+        """One message, plain or not."""
         self._writer.next_frame()
         kind = ""
         try:
@@ -162,11 +165,14 @@ class Normaliser(Follower):
         self._writer.note_rounded(self._lots)
 
     def on_recorded(self, received_ns: int, message: bytes) -> None:
-        """One message of a recording: one without ``stream`` that has a ``lastUpdateId`` is the REST snapshot."""
+        """One message of a recording: one without ``stream`` that has a ``lastUpdateId`` is the REST snapshot.
+
+        No compiled code is asked: ``on_lines`` has done that, and it is what the compiled code is held against.
+        """
         if message.startswith(b'{"lastUpdateId"'):
             self.on_snapshot(received_ns, message)
         else:
-            self.on_frame(received_ns, message)
+            self._judge(received_ns, message)
 
     def on_lines(self, lines: list[bytes]) -> None:
         """Lines of a recording: runs of plain ones in one call each."""

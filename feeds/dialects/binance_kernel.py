@@ -1,4 +1,4 @@
-"""The plain case of a Binance connection, compiled: frames as the venue writes them, each going on where the last ended.
+"""The plain case of a Binance connection, compiled: frames as the venue writes them that go on where the last ended.
 
 ``Plain`` takes such frames, many in one call or one by one, and writes their records; every other frame it leaves
 untouched to ``feeds.dialects.binance``, which alone judges and reports. What it takes, that module would have made the
@@ -6,6 +6,7 @@ same records of: an update directly after the book's, a trade directly after the
 no word, or the same one as often before (``CLOCK_BEHIND``, once there are examples enough).
 """
 
+from struct import Struct
 from typing import Any, Final
 
 import numpy as np
@@ -52,6 +53,7 @@ _OF_TERMS: Final = ("bid", "ask", "buy", "sell", "top", "is_spot", "has_tops", "
 _OF_PLACE: Final = ("row", "known_ns", "trade_id", "update", "origin", "at_snapshot", "top_id", "behind", "passed", "n")
 TERMS: Final = np.dtype([("grids", GRIDS), *((name, "<i8") for name in _OF_TERMS)])
 PLACE: Final = np.dtype([(name, "<i8") for name in _OF_PLACE])  # where the connection is; n: records of this call
+_WORDS: Final = Struct(f"<{len(_OF_PLACE)}q")  # the same, six times as fast to write as through NumPy
 
 
 class Plain:
@@ -70,14 +72,15 @@ class Plain:
     ):
         self._writer, self._sequence, self._trades = writer, sequence, trades
         self.top_id = -1  # of the last top used
-        terms, self._place = np.zeros(1, TERMS), np.zeros(1, PLACE)
+        terms, place = np.zeros(1, TERMS), np.zeros(1, PLACE)
         self._rows = np.zeros((ROWS_MAX, 8), np.int64)
         templates = b""  # nothing is plain
         if symbol.isascii() and symbol.replace("_", "").isalnum() and abs(writer.offset_ns) <= TIME_MAX_NS:
             rest = is_spot, has_tops, writer.offset_ns
             terms[0] = (grids(instrument.tick, instrument.lot)[0], *_heads(writer.index), *rest)
             templates = compile_templates([_frame(stream, symbol, is_spot) for stream in STREAMS])
-        self._rest = self._place, terms, templates, np.zeros(PLACES, np.int64), self._rows
+        self._place = place.view(np.uint8).data
+        self._rest = place, terms, templates, np.zeros(PLACES, np.int64), self._rows
         self._one, self._many = (compiled(function, *signature) for function, signature in ENTRIES.items())
 
     def frame(self, received_ns: int, frame: bytes) -> bool:
@@ -101,21 +104,26 @@ class Plain:
 
     def _load(self) -> None:
         writer, sequence = self._writer, self._sequence
+        writing = writer.row, writer.known_ns, self._trades.at
         book = sequence.at, sequence.origin, sequence.at_snapshot
         behind = writer.findings.counts[Rule.CLOCK_BEHIND]
-        self._place[0] = (writer.row, writer.known_ns, self._trades.at, *book, self.top_id, behind, 0, 0)
+        _WORDS.pack_into(self._place, 0, *writing, *book, self.top_id, behind, 0, 0)
 
     def _store(self) -> int:
         """Go on from where the kernel came to; how many records it wrote."""
         writer, sequence = self._writer, self._sequence
-        writer.row, writer.known_ns, self._trades.at, *book, self.top_id, behind, passed, n = self._place.tolist()[0]
-        sequence.at, sequence.origin, sequence.at_snapshot = book
-        if behind:
+        row, known_ns, trade_id, update, origin, at_snapshot, self.top_id, behind, passed, n = _WORDS.unpack(
+            self._place
+        )
+        writer.row, writer.known_ns, self._trades.at = row, known_ns, trade_id
+        sequence.at, sequence.origin, sequence.at_snapshot = update, origin, bool(at_snapshot)
+        if behind > EXAMPLES_MAX:
             writer.findings.counts[Rule.CLOCK_BEHIND] = behind
         if passed:
             writer.findings.passed["bookTicker"] += passed
         writer.write_rows(self._rows[:n])
-        return int(n)
+        made: int = n
+        return made
 
 
 def _frame(stream: str, symbol: str, is_spot: bool) -> str:
@@ -181,7 +189,7 @@ def _take(
 ) -> bool:
     """Write the records of the frame text[at:end], if it is plain."""
     begin, stream = 0, 0
-    while begin < len(templates):
+    while begin < len(templates) and (stream <= _TRADE or place["update"] >= 0):  # an update needs a book
         n_levels = match(text, at, end, templates, begin, terms["grids"], terms, values, rows, place["n"])
         if n_levels != NONE:
             return _use(stream, n_levels, received_ns, place, terms, values, rows)
