@@ -48,6 +48,8 @@ _PRICE, _QTY, _MAKER = 2, 3, 4  # of a trade
 _BID, _ASK = 2, 4  # of a top, each with its quantity behind it
 _FIRST, _BEFORE = 2, 3  # of an update
 _NEWLINE, _SPACE = b"\n "
+_TOPS: Final = b"@bookTicker"
+STREAM_BYTES: Final = 48  # of a frame, in which its stream is named
 
 _OF_TERMS: Final = ("bid", "ask", "buy", "sell", "top", "is_spot", "has_tops", "offset_ns")  # first the records' heads
 _OF_PLACE: Final = ("row", "known_ns", "trade_id", "update", "origin", "at_snapshot", "top_id", "behind", "passed", "n")
@@ -71,7 +73,7 @@ class Plain:
         has_tops: bool,
     ):
         self._writer, self._sequence, self._trades = writer, sequence, trades
-        self.top_id = -1  # of the last top used
+        self.top_id, self._passes_tops = -1, not has_tops  # the former: of the last top used
         terms, place = np.zeros(1, TERMS), np.zeros(1, PLACE)
         self._rows = np.zeros((ROWS_MAX, 8), np.int64)
         templates = b""  # nothing is plain
@@ -85,8 +87,8 @@ class Plain:
 
     def frame(self, received_ns: int, frame: bytes) -> bool:
         """Take one frame; False: it is not plain, and nothing has happened."""
-        if not 0 < received_ns <= TIME_MAX_NS:
-            return False
+        if not 0 < received_ns <= TIME_MAX_NS or (self._passes_tops and frame.find(_TOPS, 0, STREAM_BYTES) > 0):
+            return False  # a top that nobody wants is passed over in less time than a call takes
         self._load()
         is_taken: bool = self._one(frame, received_ns, *self._rest)
         if is_taken:
