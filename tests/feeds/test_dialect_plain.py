@@ -126,6 +126,7 @@ def test_each_kind_of_frame_is_taken(market: Market) -> None:
         depth(SPOT, 10, 12, [("99.9", "1")], [], ms=MS + 1),  # received before it happened
         depth(SPOT, 10, 12, [("1" * 19, "1")], []),
         depth(SPOT, 10, 12, [("1844674407370955262.6", "1")], []),  # in 64 bits the same as 101.0
+        depth(SPOT, 10, 12, [("99." + 45 * "0", "1")], []),  # more digits than are judged to be a number
         depth(SPOT, 10, 12, [("-1", "1")], []),
         depth(SPOT, 10, 12, [(".5", "1")], []),
         depth(SPOT, 10, 12, [("1.1.1", "1")], []),
