@@ -127,6 +127,8 @@ def test_each_kind_of_frame_is_taken(market: Market) -> None:
         depth(SPOT, 10, 12, [("1" * 19, "1")], []),
         depth(SPOT, 10, 12, [("1844674407370955262.6", "1")], []),  # in 64 bits the same as 101.0
         depth(SPOT, 10, 12, [("99." + 45 * "0", "1")], []),  # more digits than are judged to be a number
+        depth(SPOT, 10, 12, [("5000000000000.0", "1")], []),
+        depth(SPOT, 10, 12, [("99.9", "5000000000")], []),
         depth(SPOT, 10, 12, [("-1", "1")], []),
         depth(SPOT, 10, 12, [(".5", "1")], []),
         depth(SPOT, 10, 12, [("1.1.1", "1")], []),
