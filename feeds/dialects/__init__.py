@@ -37,6 +37,7 @@ _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 class Rule(StrEnum):
     """Why a frame, or something in it, was not taken as it is."""
 
+    __hash__ = str.__hash__  # an Enum's own is Python, called for every frame
     GARBAGE = "garbage"  # not the venue's format
     FOREIGN = "foreign"  # another symbol's, or a stream this dialect has no records for
     VENUE_ERROR = "venue_error"  # the venue refuses a request or says that something is wrong
@@ -179,7 +180,8 @@ class Writer:
 
     def __init__(self, index: int, clock_offset_ns: int):
         self.findings, self.row, self.index = Findings(), -1, index
-        self._offset_ns, self._known_ns, self._start, self._words = clock_offset_ns, 0, 0, bytearray()
+        self.offset_ns, self.known_ns = clock_offset_ns, 0  # the latter: of the last record
+        self._start, self._words = 0, bytearray()
 
     @property
     def pending(self) -> int:
@@ -212,22 +214,22 @@ class Writer:
 
     def known(self, received_ns: int, ts_event: int = 0) -> int:
         """When this became known: not before it happened, and not before what was known already. Raises BadFrame."""
-        known = received_ns + self._offset_ns
+        known = received_ns + self.offset_ns
         if not 0 < known <= TIME_MAX_NS:
             raise BadFrame(Rule.BAD_TIME, received_ns)
         if ts_event > known + AHEAD_MAX_NS:
             raise BadFrame(Rule.BAD_TIME, f"{ts_event}, received at {known}")
         if known < ts_event:
             self.findings.add(self.row, Rule.CLOCK_BEHIND, f"{ts_event - known} ns")
-        self._known_ns = max(known, ts_event, self._known_ns)
-        return self._known_ns
+        self.known_ns = max(known, ts_event, self.known_ns)
+        return self.known_ns
 
     def latest(self, received_ns: int) -> int:
         """``known`` for a time of receipt that may make no sense: then what was known last."""
-        known = received_ns + self._offset_ns
+        known = received_ns + self.offset_ns
         if 0 < known <= TIME_MAX_NS:
-            self._known_ns = max(self._known_ns, known)
-        return self._known_ns
+            self.known_ns = max(self.known_ns, known)
+        return self.known_ns
 
     def write(self, ts_event: int, known: int, kind: int, body: tuple[int, int, int, int, int]) -> None:
         """One record; ``kind``: its ``head``."""
@@ -236,4 +238,8 @@ class Writer:
     def write_levels(self, ts_event: int, known: int, levels: np.ndarray) -> None:
         """``levels`` (n, 8) int64: whole records but for their times, which are set."""
         levels[:, 0], levels[:, 1] = ts_event, known
-        self._words += levels.tobytes()
+        self.write_rows(levels)
+
+    def write_rows(self, rows: np.ndarray) -> None:
+        """``rows`` (n, 8) int64: whole records."""
+        self._words += rows.tobytes()

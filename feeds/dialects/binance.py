@@ -6,6 +6,9 @@ updates begin at ``U`` and so follow ``U`` - 1, futures updates name the one bef
 that the venue's own rules for a local book hold: what ends at or before the snapshot is dropped, the first one used
 begins at or before it, and each follows the last. A depth frame that cannot be used leaves the book invalid as well.
 
+Frames as the venue writes them today, each going on where the last one ended, are taken by compiled code
+(``feeds.dialects.binance_kernel``), of the same records. All others come here, where alone they are judged.
+
 Records are in the order they became known: ``ts_known`` never decreases, and is never before ``ts_event``.
 """
 
@@ -19,12 +22,10 @@ import numpy as np
 from core.instruments import Instrument
 from core.records import Kind, Side
 from feeds.dialects import TIME_MAX_NS, UNREADABLE, BadFrame, Count, Rule, head, lot_grid, price_grid
+from feeds.dialects.binance_kernel import MICROSECONDS_FROM, MS_NS, US_NS, Plain
 from feeds.dialects.frames import Follower, Trade
 from feeds.dialects.levels import check_order, check_sides, check_spread, level_rows
 from feeds.dialects.sequence import LAST, SNAPSHOT, Update
-
-MS_NS: Final = 1_000_000
-MICROSECONDS_FROM: Final = 10**14  # as ms this is the year 5138, as us 1973
 
 BUY: Final = int(Side.BUY)
 SELL: Final = int(Side.SELL)
@@ -112,7 +113,9 @@ class Normaliser(Follower):
         super().__init__(index, clock_offset_ns)
         self._name = symbol or instrument.symbol.partition(":")[0].replace("/", "")
         self._ticks, self._lots = price_grid(instrument.tick), lot_grid(instrument.lot)
-        self._market, self._top_id = market, -1
+        self._market = market
+        parts = self._writer, self._sequence, self._trades
+        self._plain = Plain(instrument, self._name, *parts, is_spot=market is Market.SPOT, has_tops=tops)
         self._handlers: dict[str, Callable[[int, Any], None]] = {
             "depth": self._on_depth,
             "depthUpdate": self._on_depth,
@@ -122,6 +125,11 @@ class Normaliser(Follower):
 
     def on_frame(self, received_ns: int, frame: bytes) -> None:
         """One WebSocket message. Answers to requests are passed over."""
+        if not self._plain.frame(received_ns, frame):
+            self._judge(received_ns, frame)
+
+    def _judge(self, received_ns: int, frame: bytes) -> None:
+        """One message, plain or not."""
         self._writer.next_frame()
         kind = ""
         try:
@@ -157,11 +165,22 @@ class Normaliser(Follower):
         self._writer.note_rounded(self._lots)
 
     def on_recorded(self, received_ns: int, message: bytes) -> None:
-        """One message of a recording: one without ``stream`` that has a ``lastUpdateId`` is the REST snapshot."""
+        """One message of a recording: one without ``stream`` that has a ``lastUpdateId`` is the REST snapshot.
+
+        No compiled code is asked: ``on_lines`` has done that, and it is what the compiled code is held against.
+        """
         if message.startswith(b'{"lastUpdateId"'):
             self.on_snapshot(received_ns, message)
         else:
-            self.on_frame(received_ns, message)
+            self._judge(received_ns, message)
+
+    def on_lines(self, lines: list[bytes]) -> None:
+        """Lines of a recording: runs of plain ones in one call each."""
+        text, ends = b"".join(lines), np.cumsum([len(line) for line in lines], dtype=np.int64)
+        line = self._plain.lines(text, ends, 0)
+        while line < len(lines):
+            self.on_line(lines[line])
+            line = self._plain.lines(text, ends, line + 1)
 
     def _refuse(self, received_ns: int, rule: Rule, value: object, kind: str) -> None:
         self._writer.refuse(rule, value)
@@ -211,11 +230,11 @@ class Normaliser(Follower):
         if (bid == 0 and bid_qty > 0) or (ask == 0 and ask_qty > 0):
             raise BadFrame(Rule.NOT_POSITIVE, f"{top.bid_qty} at {top.bid}, {top.ask_qty} at {top.ask}")
         check_spread(bid, ask)
-        if top.update <= self._top_id:
-            raise BadFrame(Rule.DUPLICATE if top.update == self._top_id else Rule.BACKWARD, top.update)
+        if top.update <= self._plain.top_id:
+            raise BadFrame(Rule.DUPLICATE if top.update == self._plain.top_id else Rule.BACKWARD, top.update)
         event = _time(top.time)
         known = self._writer.known(received_ns, event)
-        self._top_id = top.update
+        self._plain.top_id = top.update
         kind = head(TOP, 0, self._writer.index, 0, LAST)
         self._writer.write(event or known, known, kind, (bid, bid_qty, ask, ask_qty, top.update))
 
@@ -228,7 +247,7 @@ def _is_answer(frame: bytes) -> bool:
 
 def _time(stamp: int) -> int:
     """The venue's ms (or us) as ns; 0 stays 0: unknown. Raises BadFrame."""
-    ns = stamp * 1000 if stamp >= MICROSECONDS_FROM else stamp * MS_NS
+    ns = stamp * US_NS if stamp >= MICROSECONDS_FROM else stamp * MS_NS
     if not 0 <= ns <= TIME_MAX_NS:
         raise BadFrame(Rule.BAD_TIME, stamp)
     return ns

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from feeds.dialects import BadFrame, Findings, Rule, Writer, head
 from feeds.dialects.sequence import LAST, Sequence
 
 CHUNK_ROWS: Final = 65_536
+LINES: Final = 256  # taken together
 
 
 class Follower(ABC):
@@ -61,6 +63,19 @@ class Follower(ABC):
         """The connection was lost: what we missed is unknown, so the book is invalid until the next snapshot."""
         self._sequence.invalidate(self._writer.latest(received_ns))
 
+    def on_line(self, line: bytes) -> None:
+        """One line of a recording: the time of receipt in ns, a space and the message."""
+        stamp, _, message = line.strip().partition(b" ")
+        if stamp.isdigit() and len(stamp) <= 19 and message:
+            self.on_recorded(int(stamp), message)
+        else:
+            self.on_garbage(line)
+
+    def on_lines(self, lines: list[bytes]) -> None:
+        """Lines of a recording, in order."""
+        for line in lines:
+            self.on_line(line)
+
     def on_garbage(self, line: bytes) -> None:
         """A line of a recording that is none."""
         self._writer.next_frame()
@@ -81,11 +96,11 @@ class Trades:
     """One instrument's trades by their ids, which count up by one. Everything is written to ``writer``."""
 
     def __init__(self, writer: Writer):
-        self._writer, self._at = writer, -1
+        self._writer, self.at = writer, -1  # at: the last trade's id
 
     def write(self, received_ns: int, trades: list[Trade]) -> None:
         """The trades of one message, in any order. Raises BadFrame for an id that was seen, without using any."""
-        at = self._at
+        at = self.at
         for trade in (ordered := sorted(trades)):
             if trade.price == 0 or trade.qty == 0:
                 raise BadFrame(Rule.NOT_POSITIVE, f"trade {trade.trade_id}: {trade.qty} lots at {trade.price} ticks")
@@ -94,25 +109,19 @@ class Trades:
             at = trade.trade_id
         known = self._writer.known(received_ns, max(trade.ts_event for trade in trades))
         for trade in ordered:
-            if 0 <= self._at < trade.trade_id - 1:
-                self._writer.findings.add(self._writer.row, Rule.GAP, f"trades {self._at + 1} to {trade.trade_id - 1}")
-            self._at = trade.trade_id
+            if 0 <= self.at < trade.trade_id - 1:
+                self._writer.findings.add(self._writer.row, Rule.GAP, f"trades {self.at + 1} to {trade.trade_id - 1}")
+            self.at = trade.trade_id
             kind = head(int(Kind.TRADE), trade.side, self._writer.index, 0, LAST if trade is ordered[-1] else 0)
             body = (trade.price, trade.qty, trade.trade_id, 0, 0)
             self._writer.write(trade.ts_event or known, known, kind, body)
 
 
 def recorded(lines: Iterable[bytes], follower: Follower) -> Iterator[np.ndarray]:
-    """A recording, line by line, as (n,) RECORD arrays in order.
-
-    A line is the time of receipt in ns, a space and the message.
-    """
-    for line in lines:
-        stamp, _, message = line.strip().partition(b" ")
-        if stamp.isdigit() and len(stamp) <= 19 and message:
-            follower.on_recorded(int(stamp), message)
-        else:
-            follower.on_garbage(line)
+    """A recording, line by line as ``Follower.on_line`` takes them, as (n,) RECORD arrays in order."""
+    rest = iter(lines)
+    while some := list(islice(rest, LINES)):
+        follower.on_lines(some)
         if follower.pending >= CHUNK_ROWS:
             yield follower.take()
     yield follower.take()
