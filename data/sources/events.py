@@ -64,7 +64,6 @@ class EventLog:
             name, first = self.files[max(0, bisect_right(starts, row) - 1)]
             self.examples.append({"file": name, "row": row - first, "rule": found.rule.value, "value": found.value})
 
-
     def note(self, rule: Rule, value: str) -> None:
         """``rule`` was broken by the file that is being read, at the row after the last one."""
         name, first = self.files[-1]

@@ -45,9 +45,7 @@ def follower(
             clock_offset_ns=clock_offset_ns,
         )
     market = binance.Market.FUTURES if is_perpetual else binance.Market.SPOT
-    return binance.Normaliser(
-        instrument, market, symbol=f"{base}{quote}", index=index, clock_offset_ns=clock_offset_ns
-    )
+    return binance.Normaliser(instrument, market, symbol=f"{base}{quote}", index=index, clock_offset_ns=clock_offset_ns)
 
 
 def _digits(step: str) -> int:
