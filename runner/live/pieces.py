@@ -59,6 +59,11 @@ class Pieces:
             with file:
                 os.fsync(file.fileno())
 
+    def release(self) -> None:
+        """Let go of the file as it is, after an error."""
+        if self._file is not None:
+            self._file.close()
+
     def close(self) -> None:
         """Flush and end."""
         self.flush()

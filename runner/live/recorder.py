@@ -96,6 +96,13 @@ class Recorder:
             )
         spool.unlink()
 
+    def release(self) -> None:
+        """Let go of every file as it is: after an error, what is on the disk is what can be had."""
+        for pieces in self._pieces:
+            pieces.release()
+        if self._spool is not None:
+            self._spool.close()
+
     def found(self) -> Found:
         """What was recorded so far, as plain data."""
         links = self._feed.links
@@ -149,12 +156,15 @@ async def record(
         feed = LiveFeed(settings)
         recorder = Recorder(feed, folder, settings.venue)
         try:
-            recorder.open(await feed.load())
-            feed.start()
-            await _follow(recorder, seconds, progress)
+            try:
+                recorder.open(await feed.load())
+                feed.start()
+                await _follow(recorder, seconds, progress)
+            finally:
+                await feed.close()
+            recorder.close()
         finally:
-            await feed.close()
-        recorder.close()
+            recorder.release()
         return recorder.found()
 
 

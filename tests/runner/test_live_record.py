@@ -7,7 +7,6 @@ import asyncio
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from core.records import Kind, MarketFlag, Reason
 from tests.core.recorded import needs
