@@ -23,6 +23,7 @@ from runner.live.settings import Live
 SHOWN: Final = 8  # names in an error
 REASON_CHARS: Final = 200
 HEAD_BYTES: Final = 80  # of a frame: where its kind stands
+SUBSCRIPTION_COST: Final = 0.1  # of a REST request: sockets have limits of their own, which two or three are below
 KRAKEN_LEVELS: Final = 10  # what recordings are read with
 
 Requests = list[dict[str, Any]]
@@ -92,7 +93,13 @@ class Exchange:
 
     def __init__(self, settings: Live, now_ns: Callable[[], int]) -> None:
         self._settings, self._now_ns, self.profile = settings, now_ns, PROFILES[settings.venue]
-        self._api = getattr(ccxt, settings.venue)({"enableRateLimit": True, "timeout": settings.rest_timeout_ms})
+        self._api = getattr(ccxt, settings.venue)(
+            {
+                "enableRateLimit": True,
+                "timeout": settings.rest_timeout_ms,
+                "options": {"ws": {"cost": SUBSCRIPTION_COST}},
+            }
+        )
         kinds = self._api.options.get("fetchMarkets")
         if isinstance(kinds, dict) and "spot" in kinds.get("types", ()):
             kinds["types"] = ["spot"]  # the derivatives' lists are megabytes

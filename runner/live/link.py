@@ -77,7 +77,7 @@ class Link:
         self._dials, self._asks = Backoff(*waits), Backoff(*waits)
         self._wake = asyncio.Event()
         self._has_book = False
-        self._heard_s = self._since_s = self._ask_at_s = self._book_s = 0.0
+        self._quiet_s = self._since_s = self._ask_at_s = self._book_s = 0.0
 
     @property
     def is_up(self) -> bool:
@@ -105,13 +105,16 @@ class Link:
 
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
-        self._heard_s = self._since_s = self._book_s = loop.time()
+        self._since_s = self._book_s = looked_s = loop.time()
+        self._quiet_s = 0.0
         self._ask_at_s, self._has_book = 0.0, False
         futures = self._exchange.connect(self.symbol, self._on_text)
         try:
             while True:
                 await self._pause(futures)
-                if loop.time() - self._heard_s > self._settings.silence_ms / 1000:
+                looked_s, before_s = loop.time(), looked_s
+                self._quiet_s += min(looked_s - before_s, 2 * TICK_S)  # the loop may have stood still: no silence
+                if self._quiet_s > self._settings.silence_ms / 1000:
                     raise Lost(f"no frame for {self._settings.silence_ms} ms")
                 if self._is_full(False):
                     raise Lost(f"more than {self._settings.queue_records} records wait to be taken")
@@ -157,7 +160,7 @@ class Link:
         try:
             self._line(text.encode() if isinstance(text, str) else text)
             self.counts.frames += 1
-            self._heard_s = asyncio.get_running_loop().time()
+            self._quiet_s = 0.0
         except Exception as error:
             self._failed(error)
 

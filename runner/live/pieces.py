@@ -13,6 +13,17 @@ LEVEL: Final = 3  # of compression: twice as fast as 6 for a tenth more bytes
 GZIP: Final = 31  # zlib's window bits for a gzip stream
 
 
+def put(file: IO[bytes], data: bytes | bytearray) -> None:
+    """Write all of ``data`` to an unbuffered file. Raises OSError that names it."""
+    view = memoryview(data)
+    try:
+        while view:  # a full disk takes a part of it, and then nothing
+            view = view[file.write(view) :]
+    except OSError as error:
+        error.filename = file.name
+        raise
+
+
 class Pieces:
     """One instrument's recording in ``folder``; files are named ``stem``, ``run`` and a number.
 
@@ -43,9 +54,7 @@ class Pieces:
         if self._file is None:
             self.files.append(self._folder / f"{self._stem}-{self._run}-{len(self.files):05d}.gz")
             self._file = open(self.files[-1], "xb", buffering=0)  # noqa: SIM115 (held open)
-        view = memoryview(self._held)
-        while view:  # a full disk takes a part of it
-            view = view[self._file.write(view) or 0 :]
+        put(self._file, self._held)
         self.bytes += len(self._held)
         self._in_piece += len(self._held)
         self._held = bytearray()

@@ -26,7 +26,7 @@ from feeds.market import Market
 from feeds.tape import write_tape
 from runner.lease import lease
 from runner.live.feed import LiveFeed
-from runner.live.pieces import Pieces
+from runner.live.pieces import Pieces, put
 from runner.live.settings import Live
 
 FLUSH_S: Final = 1.0  # what a kill -9 may cost
@@ -137,9 +137,7 @@ class Recorder:
         if not len(records):
             return
         assert self._spool is not None
-        view = memoryview(records.tobytes())
-        while view:
-            view = view[self._spool.write(view) or 0 :]
+        put(self._spool, records.tobytes())
         self.records += len(records)
         self._delay_ms = float(np.mean(records["ts_known"] - records["ts_event"])) / 1e6
 
