@@ -85,9 +85,8 @@ class Recorder:
         for pieces in self._pieces:
             pieces.close()
         self._keep(self._feed.take(all_of_it=True))
-        assert self._spool is not None
-        self._spool.close()
-        spool = Path(self._spool.name)
+        self.release()
+        spool = self._folder / f"{self._run}.records"
         if self.records:
             self.tape = self._folder / f"{self._run}.tape"
             meta = {"source": f"{self._venue}_ws", "has_depth": True, "asset_class": self._feed.market.asset_class}
@@ -134,9 +133,8 @@ class Recorder:
         }
 
     def _keep(self, records: np.ndarray) -> None:
-        if not len(records):
+        if self._spool is None or not len(records):
             return
-        assert self._spool is not None
         put(self._spool, records.tobytes())
         self.records += len(records)
         self._delay_ms = float(np.mean(records["ts_known"] - records["ts_event"])) / 1e6
