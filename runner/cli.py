@@ -313,6 +313,7 @@ def record(
     config: Annotated[
         Path | None, typer.Option("--config", help="YAML with these and further settings.", show_default=False)
     ] = None,
+    tape: Annotated[bool, typer.Option("--tape/--no-tape", help="Also keep the tape; ingest can make it.")] = True,
     as_data: JsonOption = False,
 ) -> None:
     """Record a venue's books and trades: raw frames as ingest reads them, and the tape seen while they came.
@@ -322,7 +323,7 @@ def record(
     from runner.live import command as live  # ccxt takes a second to import: only here
 
     quiet = as_data or not sys.stderr.isatty()
-    found = live.run(to, venue, symbol or [], seconds, config, show.console(stderr=True), quiet=quiet)
+    found = live.run(to, venue, symbol or [], seconds, config, show.console(stderr=True), with_tape=tape, quiet=quiet)
     _print(as_data, found, live.table(found))
 
 

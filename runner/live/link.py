@@ -19,6 +19,7 @@ from runner.live.exchange import Exchange, Lost, reason_of
 from runner.live.settings import Live
 
 TICK_S: Final = 0.1  # how often silence and books are looked at
+REASONS_MAX: Final = 32  # different ones that are counted
 FIRST_UPDATE_S: Final = 2.0  # a snapshot is asked for after the first update, or after this long
 
 
@@ -176,5 +177,6 @@ class Link:
         self._changed()
 
     def _note(self, reason: str) -> None:
-        self.counts.reasons[reason] += 1
+        if reason in self.counts.reasons or len(self.counts.reasons) < REASONS_MAX:
+            self.counts.reasons[reason] += 1
         self.counts.last = reason

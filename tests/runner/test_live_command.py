@@ -4,6 +4,7 @@ import asyncio
 import json
 import resource
 import signal
+import subprocess
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
@@ -68,6 +69,11 @@ def summary(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "summary.json").read_text())
 
 
+def test_the_command_line_does_not_wait_for_ccxt() -> None:
+    code = "import sys, runner.cli; sys.exit('ccxt' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 @recording
 def test_ctrl_c_ends_a_recording_whole_and_seconds_do_too(tmp_path: Path) -> None:
     folder = tmp_path / "raw"
@@ -79,7 +85,7 @@ def test_ctrl_c_ends_a_recording_whole_and_seconds_do_too(tmp_path: Path) -> Non
             child.send_signal(signal.SIGINT)
             out, err = await child.communicate()
             assert (child.returncode, err) == (0, b"")
-            child = await start(server, tmp_path / "timed", "--seconds", "1")
+            child = await start(server, tmp_path / "timed", "--seconds", "1", "--no-tape")
             table, err = await child.communicate()
             assert (child.returncode, err) == (0, b"")
             return out, table
@@ -88,6 +94,7 @@ def test_ctrl_c_ends_a_recording_whole_and_seconds_do_too(tmp_path: Path) -> Non
     found = json.loads(out)
     same_tape(folder, tmp_path / "out", found)
     assert found["messages"] > 100 and found["bytes"] == sum(path.stat().st_size for path in folder.glob("*.gz"))
+    assert not list((tmp_path / "timed").glob("*.tape")) and summary(ingested(tmp_path / "timed", tmp_path / "made"))
     assert "BTC/USDT" in table.decode() and "binance in" in table.decode()
 
 
