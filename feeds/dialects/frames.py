@@ -13,6 +13,7 @@ from feeds.dialects.sequence import LAST, Sequence
 
 CHUNK_ROWS: Final = 65_536
 LINES: Final = 256  # taken together
+BREAK: Final = b"break"  # in place of a message: the connection was lost; no venue's message is this
 
 
 class Follower(ABC):
@@ -64,12 +65,18 @@ class Follower(ABC):
         self._sequence.invalidate(self._writer.latest(received_ns))
 
     def on_line(self, line: bytes) -> None:
-        """One line of a recording: the time of receipt in ns, a space and the message."""
+        """One line of a recording, or of the live feed that writes it: time of receipt in ns, a space, the message.
+
+        ``BREAK`` instead of a message: from here on frames come over another connection.
+        """
         stamp, _, message = line.strip().partition(b" ")
-        if stamp.isdigit() and len(stamp) <= 19 and message:
-            self.on_recorded(int(stamp), message)
-        else:
+        if not (stamp.isdigit() and len(stamp) <= 19 and message):
             self.on_garbage(line)
+        elif message == BREAK:
+            self._writer.next_frame()
+            self.on_break(int(stamp))
+        else:
+            self.on_recorded(int(stamp), message)
 
     def on_lines(self, lines: list[bytes]) -> None:
         """Lines of a recording, in order."""
