@@ -26,7 +26,8 @@ from core import marks
 from core.errors import BadInput
 from core.records import DAY_NS, MINUTE_NS, RECORD, RECORD_BYTES, Kind, MarketFlag, Side
 from data.settings import DataParams
-from data.sources.events import EventLog, Reading, files_of, open_reader
+from data.sources.events import EventLog, Reading, files_of
+from data.sources.readers import open_reader
 from data.store import FrameWriter, iso
 from feeds.dialects import EXAMPLES_MAX
 from feeds.market import Market

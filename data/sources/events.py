@@ -6,10 +6,8 @@ use. It only reads; ``data.build_events`` makes the tape.
 """
 
 import gzip
-import io
 import re
 import zipfile
-import zlib
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -31,12 +29,11 @@ from core.instruments import Instrument
 from core.layout import PRICE_TICKS_MAX
 from core.records import TOP, Kind, MarketFlag
 from data.grid import Grid
-from data.settings import DataParams
 from data.sources.protocol import CHUNK_ROWS
-from feeds import book_market
+from data.sources.text import CHECKSUM, readable
 from feeds.dialects import EXAMPLES_MAX, Findings, Rule, binance, coinbase, kraken, lobster
 from feeds.dialects.frames import Follower, recorded
-from feeds.market import Listing, Market
+from feeds.market import Listing
 
 _LOBSTER_NAME: Final = re.compile(r"([A-Z.]+)_(\d{4}-\d{2}-\d{2})_\d+_\d+_message_\d+\.csv")
 _NEW_YORK: Final = ZoneInfo("America/New_York")
@@ -55,6 +52,21 @@ class EventLog:
     def begin(self, file: str) -> None:
         """The rows that follow are of ``file``."""
         self.files.append((file, self.rows))
+
+    @contextmanager
+    def file(self, name: str) -> Iterator[None]:
+        """The rows read within are of the file ``name``; one without any is a finding."""
+        self.begin(name)
+        before = self.rows
+        yield
+        if self.rows == before:
+            self.note(name, 0, EMPTY, "no row")
+
+    def note(self, file: str, row: int, rule: str, value: str) -> None:
+        """Something that no dialect sees."""
+        self.counts[rule] += 1
+        if self.counts[rule] <= EXAMPLES_MAX:
+            self.examples.append({"file": file, "row": row, "rule": rule, "value": value})
 
     def add(self, findings: Findings, first_row: int = 0) -> None:
         """Take over what a dialect found; its rows are counted from ``first_row`` of the rows of all files."""
@@ -80,6 +92,7 @@ class Reading:
     clock_offset_ns: int  # added to every time of receipt
 
 
+EMPTY: Final = "empty"  # a file without a row
 Reader = Callable[[Reading, EventLog], Iterator[np.ndarray]]
 
 
@@ -90,7 +103,7 @@ def files_of(folder: Path, pattern: str, listing: Listing, *, is_equity: bool) -
     BadInput if there is none.
     """
     wanted = re.compile(rf"(?<![a-z]){listing.base}[-_]?{'' if is_equity else listing.quote}(?![a-z])", re.I)
-    paths = sorted(folder.glob(pattern))
+    paths = [path for path in sorted(folder.glob(pattern)) if path.suffix != CHECKSUM]
     own = tuple(path for path in paths if wanted.search(path.name))
     if not own:
         raise BadInput(
@@ -151,7 +164,7 @@ def _digits(step: str) -> int:
 def lobster_days(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
     """LOBSTER's files, a zip per ticker and day that holds the message and the orderbook file."""
     for path in reading.paths:
-        with _readable(path), zipfile.ZipFile(path) as files:
+        with readable(path), zipfile.ZipFile(path) as files:
             names = [name for name in files.namelist() if _LOBSTER_NAME.fullmatch(name)]
             if len(names) != 1 or names[0].replace("message", "orderbook") not in files.namelist():
                 raise BadInput(f"{path}: needs one ..._message_... and its ..._orderbook_... file; get the day again")
@@ -159,9 +172,8 @@ def lobster_days(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
             day = date.fromisoformat(match[2] if match else "")
             midnight = datetime(day.year, day.month, day.day, tzinfo=_NEW_YORK)
             findings, first_row = Findings(), log.rows
-            log.begin(names[0])
             messages, rows = files.open(names[0]), files.open(names[0].replace("message", "orderbook"))
-            with messages, rows:
+            with messages, rows, log.file(names[0]):
                 yield from lobster.records(
                     _counted(messages, log),
                     rows,
@@ -178,8 +190,7 @@ def quote_files(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
     """Quotes without sizes in Parquet: time (UTC), bid, ask. Crossed quotes are left out, locked ones noted."""
     findings, last_ns = Findings(), 0
     for path in reading.paths:
-        log.begin(path.name)
-        with _readable(path), pq.ParquetFile(path) as file:
+        with readable(path), log.file(path.name), pq.ParquetFile(path) as file:
             if missing := [name for name in _QUOTE_COLUMNS if name not in file.schema_arrow.names]:
                 raise BadInput(f"{path}: column {', '.join(missing)} is missing; needed are time (UTC), bid and ask")
             for batch in file.iter_batches(CHUNK_ROWS, columns=list(_QUOTE_COLUMNS)):
@@ -189,25 +200,6 @@ def quote_files(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
                 log.rows += len(frame)
                 yield records
     log.add(findings)
-
-
-def simulated_books(market: Market, params: DataParams, seed: int) -> Reader:
-    """The built-in market of order books as a reader that needs no files."""
-
-    def read(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
-        log.begin(params.market)
-        for records in book_market.instrument(
-            market,
-            reading.listing.symbol,
-            days=params.days,
-            seed=seed,
-            strength=float(params.strength),
-            feed_latency_ns=reading.feed_latency_ns,
-        ):
-            log.rows += len(records)
-            yield records
-
-    return read
 
 
 def _quotes(
@@ -252,8 +244,7 @@ def _note(findings: Findings, rule: Rule, rows: np.ndarray, first_row: int, fram
 
 def _lines(paths: tuple[Path, ...], log: EventLog) -> Iterator[bytes]:
     for path in paths:
-        log.begin(path.name)
-        with _readable(path), gzip.open(path, "rb") as file:
+        with readable(path), log.file(path.name), gzip.open(path, "rb") as file:
             yield from _counted(file, log)
 
 
@@ -261,27 +252,3 @@ def _counted(lines: Any, log: EventLog) -> Iterator[bytes]:
     for line in lines:
         log.rows += 1
         yield line
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turn what a damaged file raises into BadInput that names it."""
-    try:
-        yield
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, io.UnsupportedOperation, pa.ArrowException) as error:
-        raise BadInput(f"{path}: cannot be read to its end ({error}); it may be truncated: fetch it again") from None
-
-
-# name -> reader, and whether the records have depth
-READERS: Final[dict[str, tuple[Reader, bool]]] = {
-    "binance_ws": (binance_recording, True),
-    "kraken_ws": (kraken_recording, True),
-    "coinbase_ws": (coinbase_recording, True),
-    "lobster": (lobster_days, True),
-    "quotes": (quote_files, False),
-}
-
-
-def open_reader(params: DataParams, market: Market, seed: int) -> tuple[Reader, bool]:
-    """The reader that ``params`` asks for, and whether its records have depth. ``seed`` is a simulation's."""
-    return (simulated_books(market, params, seed), True) if params.is_simulated else READERS[params.source]

@@ -47,6 +47,7 @@ class Rule(StrEnum):
     PART_LOT = "part_lot"  # a quantity that is not a whole number of lots: used, rounded down
     TOO_LARGE = "too_large"
     BAD_TIME = "bad_time"
+    TIME_UNIT = "time_unit"  # a file whose times are in another unit than those of the file before: used
     CROSSED = "crossed"  # best bid above best ask
     LOCKED = "locked"  # best bid at best ask
     DUPLICATE_LEVEL = "duplicate_level"  # a price twice on one side of one message
@@ -194,6 +195,10 @@ class Writer:
     def next_frame(self) -> None:
         """What follows belongs to the next frame."""
         self.row, self._start = self.row + 1, len(self._words)
+
+    def at(self, row: int) -> None:
+        """What follows belongs to ``row``."""
+        self.row, self._start = row, len(self._words)
 
     def keep(self) -> None:
         """What is written of this frame stays, even if the rest of it is refused."""
