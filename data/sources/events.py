@@ -48,6 +48,7 @@ class EventLog:
     rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[dict[str, Any]] = field(default_factory=list)  # the first findings of each rule
+    offsets_ms: dict[int, float] = field(default_factory=dict)  # by UTC day: mean of receipt - event, with two clocks
 
     def begin(self, file: str) -> None:
         """The rows that follow are of ``file``."""
@@ -154,6 +155,7 @@ def coinbase_recording(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
 def _recorded(reading: Reading, log: EventLog, follower: Follower) -> Iterator[np.ndarray]:
     yield from recorded(_lines(reading.paths, log), follower)
     log.add(follower.findings)
+    log.offsets_ms = {day: total / count / 1e6 for day, (count, total) in sorted(follower.offsets.items())}
 
 
 def _digits(step: str) -> int:
@@ -163,6 +165,7 @@ def _digits(step: str) -> int:
 
 def lobster_days(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
     """LOBSTER's files, a zip per ticker and day that holds the message and the orderbook file."""
+    before: tuple[date, Path] | None = None
     for path in reading.paths:
         with readable(path), zipfile.ZipFile(path) as files:
             names = [name for name in files.namelist() if _LOBSTER_NAME.fullmatch(name)]
@@ -170,6 +173,12 @@ def lobster_days(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
                 raise BadInput(f"{path}: needs one ..._message_... and its ..._orderbook_... file; get the day again")
             match = _LOBSTER_NAME.fullmatch(names[0])
             day = date.fromisoformat(match[2] if match else "")
+            if before and day <= before[0]:
+                raise BadInput(
+                    f"{path}: holds {day}, {before[1].name} before it {before[0]}; a day may come once and days in the "
+                    "order of the files' names: leave one of them out with data.files, or rename them"
+                )
+            before = day, path
             midnight = datetime(day.year, day.month, day.day, tzinfo=_NEW_YORK)
             findings, first_row = Findings(), log.rows
             messages, rows = files.open(names[0]), files.open(names[0].replace("message", "orderbook"))
@@ -220,6 +229,7 @@ def _quotes(
             Rule.TOO_LARGE: (bids > PRICE_TICKS_MAX) | (asks > PRICE_TICKS_MAX),
             Rule.OFF_GRID: grid.off(bid) | grid.off(ask),
             Rule.BACKWARD: ns < latest,
+            Rule.DUPLICATE: (ns == latest) & _repeats(bid) & _repeats(ask),
             Rule.CROSSED: bids > asks,
         }
     good = np.ones(len(frame), bool)
@@ -232,6 +242,11 @@ def _quotes(
     records["kind"], records["instrument"], records["flags"] = Kind.TOP, reading.index, MarketFlag.LAST
     records["bid"], records["ask"] = bids[good], asks[good]
     return records
+
+
+def _repeats(values: np.ndarray) -> np.ndarray:
+    """Where a value is the one before it."""
+    return np.concatenate([[False], values[1:] == values[:-1]])
 
 
 def _note(findings: Findings, rule: Rule, rows: np.ndarray, first_row: int, frame: pl.DataFrame) -> None:

@@ -58,7 +58,7 @@ class Rule(StrEnum):
     OVERLAP = "overlap"  # an update that begins before the end of the last and goes on: used, its sizes are absolute
     GAP = "gap"  # updates or trades are missing; a book is invalid until the next snapshot
     SNAPSHOT_OLD = "snapshot_old"  # a snapshot older than the book: not used
-    NO_SNAPSHOT = "no_snapshot"  # there is no book, and more updates waited for a snapshot than are kept
+    NO_SNAPSHOT = "no_snapshot"  # there is no book, and no snapshot came for an update that waited
     CHECKSUM = "checksum"  # the book is not the venue's by the venue's own checksum: invalid until the next snapshot
     CLOCK_BEHIND = "clock_behind"  # received before it happened: taken as known when it happened
     NOT_A_TRADE = "not_a_trade"  # insurance fund, liquidation transfer and the like
@@ -180,6 +180,7 @@ class Writer:
 
     def __init__(self, index: int, clock_offset_ns: int):
         self.findings, self.row, self.index = Findings(), -1, index
+        self.offsets: dict[int, list[int]] = {}  # by UTC day: messages, sum of receipt - event in ns
         self._offset_ns, self._known_ns, self._start, self._words = clock_offset_ns, 0, 0, bytearray()
 
     @property
@@ -222,6 +223,10 @@ class Writer:
             raise BadFrame(Rule.BAD_TIME, received_ns)
         if ts_event > known + AHEAD_MAX_NS:
             raise BadFrame(Rule.BAD_TIME, f"{ts_event}, received at {known}")
+        if ts_event:
+            told = self.offsets.setdefault(ts_event // DAY_NS, [0, 0])
+            told[0] += 1
+            told[1] += known - ts_event
         if known < ts_event:
             self.findings.add(self.row, Rule.CLOCK_BEHIND, f"{ts_event - known} ns")
         self._known_ns = max(known, ts_event, self._known_ns)

@@ -93,6 +93,7 @@ class Table(Normaliser):
         """No row follows."""
         if self._message:
             self._use_message()
+        self.on_end()
 
     def _cells(self, line: bytes) -> list[str]:
         try:
@@ -101,6 +102,8 @@ class Table(Normaliser):
             raise BadFrame(Rule.GARBAGE, line) from None
         if len(cells) != self._columns and not (self._best and len(cells) == self._columns + 1):
             raise BadFrame(Rule.GARBAGE, f"{len(cells)} columns, {self._columns} expected: {line.decode('ascii')}")
+        if len(cells) > self._columns and cells[-1].lower() not in _TRUTH:
+            raise BadFrame(Rule.GARBAGE, f"is_best_match is {cells[-1]!r}")
         return cells
 
     def _stamp(self, file: int, cells: list[str]) -> int:

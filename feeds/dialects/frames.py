@@ -31,6 +31,11 @@ class Follower(ABC):
         return self._writer.findings
 
     @property
+    def offsets(self) -> dict[int, list[int]]:
+        """By UTC day: messages that tell a time, and the sum of receipt - event in ns, below 0 for a slow recorder."""
+        return self._writer.offsets
+
+    @property
     def book_id(self) -> int:
         """The update the book is at; -1 while there is no valid book."""
         return self._sequence.at
@@ -61,10 +66,23 @@ class Follower(ABC):
         """The connection was lost: what we missed is unknown, so the book is invalid until the next snapshot."""
         self._sequence.invalidate(self._writer.latest(received_ns))
 
+    def on_end(self) -> None:
+        """A recording has ended: updates that still wait for a snapshot are findings."""
+        self._sequence.end()
+
     def on_garbage(self, line: bytes) -> None:
         """A line of a recording that is none."""
         self._writer.next_frame()
         self._writer.refuse(Rule.GARBAGE, line)
+
+    def on_repeated(self, line: bytes) -> None:
+        """A line of a recording that is the one before it, to the ns: two messages are not received at once."""
+        self._writer.next_frame()
+        self._writer.refuse(Rule.DUPLICATE, line)
+
+    def note(self, rule: Rule, value: object) -> None:
+        """Something that a recording shows of the last frame, which is used."""
+        self._writer.findings.add(self._writer.row, rule, value)
 
 
 class Trade(NamedTuple):
@@ -105,14 +123,23 @@ class Trades:
 def recorded(lines: Iterable[bytes], follower: Follower) -> Iterator[np.ndarray]:
     """A recording, line by line, as (n,) RECORD arrays in order.
 
-    A line is the time of receipt in ns, a space and the message.
+    A line is the time of receipt in ns, a space and the message. One that is there twice in a row is left out; where
+    times of receipt go back, as in a file that is there twice, that is noted.
     """
+    before, latest_ns = b"", 0
     for line in lines:
         stamp, _, message = line.strip().partition(b" ")
-        if stamp.isdigit() and len(stamp) <= 19 and message:
-            follower.on_recorded(int(stamp), message)
-        else:
+        if not (stamp.isdigit() and len(stamp) <= 19 and message):
             follower.on_garbage(line)
+        elif line == before:
+            follower.on_repeated(stamp)
+        else:
+            follower.on_recorded(int(stamp), message)
+            if int(stamp) < latest_ns:
+                follower.note(Rule.BACKWARD, f"received at {int(stamp)}, {latest_ns - int(stamp)} ns before the latest")
+            latest_ns = max(latest_ns, int(stamp))
+        before = line
         if follower.pending >= CHUNK_ROWS:
             yield follower.take()
+    follower.on_end()
     yield follower.take()

@@ -63,11 +63,11 @@ class Lines:
     price: Callable[[bytes, str], bytes] = lambda row, text: row  # its price replaced
     header: bool = False  # the first row is one
     separator: bytes = b","
-    snapshot: int = 0  # rows from 0 up to this one are the snapshot
-    more: dict[str, Any] = field(default_factory=dict)  # settings
+    snapshot: int = 0  # rows from 0 up to this one are the snapshot; 0: it is in a file beside
     wrap: Callable[[bytes], bytes] = lambda data: data
     beside: Damaged = field(default_factory=dict)  # further files of the valid folder
     second: str = ""  # the name of a file that comes after this one
+    told: str = ""  # what findings call the file, if not ``file``
 
     def packed(self, rows: list[bytes], end: bytes = b"\n") -> Damaged:
         return {**self.beside, self.file: self.wrap(b"".join(row + end for row in rows))}
@@ -127,8 +127,8 @@ def wrong_unit(file: Lines) -> Damaged:
 
 
 def next_unit(file: Lines) -> Damaged:
-    """A second file, a day later, whose times are in us."""
-    later = [file.timed(row, lambda ms: (ms + 86_400_000) * 1000) for row in file.rows[file.header :]]
+    """A second file, days later, whose times are in us."""
+    later = [file.timed(row, lambda ms: (ms + 3 * 86_400_000) * 1000) for row in file.rows[file.header :]]
     return file.valid() | {file.second: file.wrap(b"".join(row + b"\n" for row in later))}
 
 
@@ -138,7 +138,7 @@ def twice(file: Lines) -> Damaged:
 
 
 def no_snapshot(file: Lines) -> Damaged:
-    return file.packed([*file.rows[file.snapshot :], *file.rows[: file.snapshot]])
+    return {file.file: file.packed(file.rows[file.snapshot :])[file.file]}
 
 
 def empty(file: Lines) -> Damaged:
@@ -199,7 +199,7 @@ LINES = {
     "times a thousandth": wrong_unit,
     "another unit than the file before": next_unit,
     "a symbol twice": twice,
-    "deltas before a snapshot": no_snapshot,
+    "updates without a snapshot": no_snapshot,
     "empty": empty,
     "time backward": backward,
     "NaN": priced("NaN"),
@@ -277,7 +277,7 @@ def ws(source: str, listed: Market, file: str, messages: list[bytes], at: int, p
     return Lines(
         source, listed, file, recorded(messages), at, ns=1, separator=b" ", snapshot=snapshot,
         price=lambda row, text: row.replace(price.encode(), text.encode()),
-        wrap=lambda data: gzip.compress(data, mtime=0), second="x" + file,
+        wrap=lambda data: gzip.compress(data, mtime=0), second=file.replace(".gz", ".x.gz"),
     )  # fmt: skip
 
 
@@ -327,7 +327,7 @@ LOBSTER = Lines(
     [
         b"34200.5,1,11,3,1000200,-1", b"34200.6,1,12,2,999900,1", b"34200.7,4,11,1,1000200,-1",
         b"34200.8,2,12,1,999900,1", b"34200.9,1,13,5,1000100,-1",
-    ], 2, price=csv_price(4), wrap=lobster_day, second="XYZ2.zip",
+    ], 2, price=csv_price(4), wrap=lobster_day, second="XYZ2.zip", told=_DAY,
 )  # fmt: skip
 
 
@@ -360,8 +360,8 @@ class Table:
     frame: pl.DataFrame
     at: int
     price: str  # a column
-    more: dict[str, Any] = field(default_factory=dict)
     second: str = ""
+    told: str = ""
 
     def packed(self, frame: pl.DataFrame, name: str = "") -> Damaged:
         data = io.BytesIO()
