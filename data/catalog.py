@@ -112,7 +112,7 @@ def completeness(folder: Path) -> list[Row]:
     """Per instrument and UTC day, first to last bar: bars present, expected and missing.
 
     Of books and quotes a minute with a record counts as a bar, and two columns are added: ``delay_ms``, the mean of
-    ts_known - ts_event on the tape, and ``offset_ms``, the mean of receipt - event as the recorder's clock had it, below
+    ts_known - ts_event on the tape, and ``offset_ms``, the mean of receipt - event as the recorder had it, below
     0 where that was slow. None where there is nothing to tell.
     """
     table = []

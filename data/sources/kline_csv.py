@@ -51,7 +51,7 @@ class KlineCsv:
         for path in paths:
             file = _File(path)
             for chunk in file.chunks():
-                notes = ()
+                notes: tuple[tuple[int, str, str], ...] = ()
                 if before and before != file.unit:
                     notes = ((chunk.first_row, Rule.TIME_UNIT.value, f"times in {file.unit}, before in {before}"),)
                 before = file.unit
