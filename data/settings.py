@@ -9,7 +9,8 @@ from core.settings import Section, decimal, within
 
 STRENGTH_MAX = "4"
 EVENT_SOURCES = (
-    "binance_ws", "binance_bulk", "binance_depth", "kraken_ws", "coinbase_ws", "lobster", "quotes", "synthetic_book",
+    "binance_ws", "binance_bulk", "binance_depth", "kraken_ws", "coinbase_ws", "lobster", "trades", "quotes",
+    "synthetic_book",
 )  # fmt: skip
 SYNTHETIC = ("synthetic", "synthetic_book")
 CLOCK_OFFSET_MS_MAX = 86_400_000
@@ -29,6 +30,7 @@ class DataParams(Section, frozen=True, kw_only=True):
         "kraken_ws",
         "coinbase_ws",
         "lobster",
+        "trades",
         "quotes",
         "synthetic_book",
     ] = "synthetic"

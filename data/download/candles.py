@@ -187,7 +187,8 @@ def _journal(job: _Job, start_ms: int) -> Journal:
 async def _fetch(venue: Venue, job: _Job, journal: Journal, end_ms: int, report: Report) -> None:
     """Fill ``journal`` up to ``end_ms``. Where the venue has nothing the cursor moves on by a page."""
     if job.form is files.TRADES:
-        return await _fetch_trades(venue, job, journal, end_ms, report)
+        await _fetch_trades(venue, job, journal, end_ms, report)
+        return
     total = (end_ms - journal.start_ms) // job.interval_ms
     cursor = journal.next_ms
     while cursor < end_ms:
@@ -215,8 +216,8 @@ async def _fetch_trades(venue: Venue, job: _Job, journal: Journal, end_ms: int, 
             last_id, cursor = int(news["id"][-1]), journal.next_ms
         elif len(page) >= venue.page_trades(symbol) and page["time_ms"][-1] == cursor:
             raise BadInput(
-                f"{venue.name}: {symbol} has {len(page)} trades or more at {cursor} ms, a page; the venue cannot be asked "
-                "for the rest by time: take its bulk files, or another --since"
+                f"{venue.name}: {symbol} has {len(page)} trades or more at {cursor} ms, a page; the venue cannot be "
+                "asked for the rest by time: take its bulk files, or another --since"
             )
         else:
             cursor += WINDOW_MS
@@ -227,8 +228,8 @@ def _changes(job: _Job, last: np.ndarray, journal: Journal) -> list[str]:
     """What the venue now says differently about the rows ``last``, one line each. The stored ones stay."""
     key = job.form.key
     first_key, last_key = int(last[key][0]), int(last[key][-1])
-    now = np.concatenate([np.empty(0, job.form.dtype), *journal.pages()])
-    now = now[(now[key] >= first_key) & (now[key] <= last_key)]
+    again = (page[(page[key] >= first_key) & (page[key] <= last_key)] for page in journal.pages())
+    now = np.concatenate([np.empty(0, job.form.dtype), *again])
     stored, told = ({int(row[key]): row for row in rows if row["time_ms"] < job.end_ms} for rows in (last, now))
     lines = []
     for place in sorted(stored.keys() | told.keys()):

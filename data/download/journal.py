@@ -1,4 +1,4 @@
-"""What a download has so far: pages of candles or trades in one hidden file per symbol, appended and checked by a checksum.
+"""What a download has so far: pages of candles or trades in one hidden file per symbol, appended, with checksums.
 
 A head line says what is downloaded, then each page is its number of rows, its CRC-32 and the rows. A process that
 is killed leaves whole pages and at most one torn one, which opening cuts off. No reader of candles looks at this file.
@@ -22,7 +22,7 @@ class Journal:
     """The pages of one unfinished range. ``next_ms`` is where it goes on: after the last candle."""
 
     def __init__(self, path: Path, about: dict[str, Any], interval_ms: int, dtype: np.dtype = CANDLE) -> None:
-        """Go on with ``path`` if it is about ``about``; otherwise begin it. Its rows are ``dtype``, with ``time_ms``."""
+        """Go on with ``path`` if it is about ``about``; otherwise begin it. Rows are ``dtype``, with ``time_ms``."""
         self.path = path
         self.start_ms = self.next_ms = int(about["since_ms"])
         self._interval_ms, self._dtype = interval_ms, dtype

@@ -37,6 +37,7 @@ from feeds.market import Listing
 
 _LOBSTER_NAME: Final = re.compile(r"([A-Z.]+)_(\d{4}-\d{2}-\d{2})_\d+_\d+_message_\d+\.csv")
 _NEW_YORK: Final = ZoneInfo("America/New_York")
+UTC_TIMES: Final = (pl.Datetime("ns", "UTC"), pl.Datetime("us", "UTC"), pl.Datetime("ms", "UTC"))
 _QUOTE_COLUMNS: Final = ("time", "bid", "ask")
 
 
@@ -214,7 +215,7 @@ def quote_files(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
 def _quotes(
     path: Path, frame: pl.DataFrame, reading: Reading, first_row: int, findings: Findings, last_ns: int
 ) -> np.ndarray:
-    if frame.schema["time"] not in (pl.Datetime("ns", "UTC"), pl.Datetime("us", "UTC"), pl.Datetime("ms", "UTC")):
+    if frame.schema["time"] not in UTC_TIMES:
         raise BadInput(f"{path}: time is {frame.schema['time']}; give it as UTC timestamps")
     grid = Grid.of(reading.listing)
     ns = frame["time"].dt.epoch("ns").fill_null(-1).to_numpy()
@@ -234,9 +235,9 @@ def _quotes(
         }
     good = np.ones(len(frame), bool)
     for rule, broken in rules.items():  # a row is named under the first rule that it breaks
-        _note(findings, rule, broken & good, first_row, frame)
+        note(findings, rule, broken & good, first_row, frame, _QUOTE_COLUMNS)
         good &= ~broken
-    _note(findings, Rule.LOCKED, good & (bids == asks), first_row, frame)
+    note(findings, Rule.LOCKED, good & (bids == asks), first_row, frame, _QUOTE_COLUMNS)
     records = np.zeros(int(good.sum()), TOP)
     records["ts_event"], records["ts_known"] = ns[good], ns[good] + reading.feed_latency_ns
     records["kind"], records["instrument"], records["flags"] = Kind.TOP, reading.index, MarketFlag.LAST
@@ -249,12 +250,15 @@ def _repeats(values: np.ndarray) -> np.ndarray:
     return np.concatenate([[False], values[1:] == values[:-1]])
 
 
-def _note(findings: Findings, rule: Rule, rows: np.ndarray, first_row: int, frame: pl.DataFrame) -> None:
+def note(
+    findings: Findings, rule: Rule, rows: np.ndarray, first_row: int, frame: pl.DataFrame, columns: tuple[str, ...]
+) -> None:
+    """Add ``rule`` for each of a chunk's ``rows`` (n,) bool, with what stands in ``columns``."""
     for place, row in enumerate(np.flatnonzero(rows).tolist()):
         if place >= EXAMPLES_MAX:
             findings.counts[rule] += int(rows.sum()) - place
             return
-        findings.add(first_row + row, rule, " ".join(f"{name}={frame[name][row]}" for name in _QUOTE_COLUMNS))
+        findings.add(first_row + row, rule, " ".join(f"{name}={frame[name][row]}" for name in columns))
 
 
 def _lines(paths: tuple[Path, ...], log: EventLog) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ import numpy as np
 from data.settings import DataParams
 from data.sources import bulk, events
 from data.sources.events import EventLog, Reader, Reading
+from data.sources.trades import trade_files
 from feeds import book_market
 from feeds.market import Market
 
@@ -19,6 +20,7 @@ READERS: Final[dict[str, tuple[Reader, bool]]] = {
     "kraken_ws": (events.kraken_recording, True),
     "coinbase_ws": (events.coinbase_recording, True),
     "lobster": (events.lobster_days, True),
+    "trades": (trade_files, False),
     "quotes": (events.quote_files, False),
 }
 

@@ -418,6 +418,16 @@ _QUOTES = pl.DataFrame(
     }
 ).with_columns(pl.col("time").cast(pl.Datetime("ns", "UTC")), pl.col("bid", "ask").round(5))
 QUOTES = Table("quotes", FX, "EURUSD-1.parquet", _QUOTES, 4, "bid", second="EURUSD-2.parquet")
+_TRADES = pl.DataFrame(
+    {
+        "time": [datetime(2025, 1, 1, tzinfo=UTC) + timedelta(seconds=n) for n in range(8)],
+        "id": list(range(10, 18)),
+        "price": [100.0 + n / 10 for n in range(8)],
+        "qty": [0.125] * 8,
+        "side": [1 + n % 2 for n in range(8)],
+    }
+).with_columns(pl.col("time").cast(pl.Datetime("ns", "UTC")), pl.col("price").round(1))
+TRADE_TABLE = Table("trades", PERP, "BTC_USDT.parquet", _TRADES, 4, "price", second="BTC_USDT.x.parquet")
 CANDLES = Table("parquet", BARS, "BTC_USDT.parquet", candles(300), 100, "close")
 
 

@@ -60,6 +60,7 @@ FORMATS: dict[str, Lines | Table] = {
     "kraken_ws": formats.KRAKEN_WS,
     "coinbase_ws": formats.COINBASE_WS,
     "lobster": formats.LOBSTER,
+    "trades": formats.TRADE_TABLE,
     "quotes": formats.QUOTES,
 }
 NO_BOOK, NO_HEADER = Absent("no book is built from updates"), Absent("the format has no header")
@@ -189,6 +190,14 @@ _BULK: dict[str, Cell] = {
     "truncated zip": Fails(AGAIN),
     "wrong column count": Found("garbage", 4),
     "duplicate row": Found("duplicate", 5),
+}
+_NEEDED = "needed are time, id, price, qty, side"
+TABLE["trades"] = TABLE["quotes"] | {
+    "unexpected header": Fails(_NEEDED),
+    "missing header": Fails(_NEEDED),
+    "times a thousandth": Fails("give UTC timestamps"),
+    "a symbol twice": Found("backward", 0, "BTC_USDT.parquet"),  # read after BTC_USDT.x.parquet
+    "wrong column count": Fails(_NEEDED),
 }
 _WS: dict[str, Cell] = {
     "cut mid-line": Found("garbage", 5),
