@@ -13,7 +13,7 @@ import typer
 
 from core.records import MINUTE_NS
 from core.settings import as_json as as_json_data
-from data import catalog, stability
+from data import catalog, fi2010, stability
 from data.against import against
 from data.download.command import download
 from data.holdout import LOG, open_holdout, read_log
@@ -90,6 +90,16 @@ def psi(
     show(rows, as_json)
     if rows[0]["psi"] > limit:
         raise typer.Exit(10)
+
+
+@app.command("fi2010")
+def show_fi2010(
+    path: Annotated[Path, typer.Argument(help="A file of the benchmark, with the publisher's name.")],
+    sha256: Annotated[str, typer.Option(help="What its SHA-256 must be.")],
+    as_json: Json = False,
+) -> None:
+    """Check a file of the FI-2010 benchmark and say what it holds. data.fi2010.read gives it as arrays."""
+    show([fi2010.describe(fi2010.read(path, sha256=sha256))], as_json)
 
 
 @app.command()

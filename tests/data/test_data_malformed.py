@@ -196,7 +196,7 @@ TABLE["trades"] = TABLE["quotes"] | {
     "unexpected header": Fails(_NEEDED),
     "missing header": Fails(_NEEDED),
     "times a thousandth": Fails("give UTC timestamps"),
-    "a symbol twice": Found("backward", 0, "BTC_USDT.parquet"),  # read after BTC_USDT.x.parquet
+    "a symbol twice": Found("backward", 0, formats.TRADE_TABLE.second),
     "wrong column count": Fails(_NEEDED),
 }
 _WS: dict[str, Cell] = {
