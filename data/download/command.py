@@ -52,9 +52,7 @@ def download(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Download candle history of an exchange for data.source: parquet, or trades for data.source: trades.
-
-    No keys are needed.
+    """Download candle history of an exchange for data.source: parquet, or trades. No keys are needed.
 
     Symbols are fetched side by side, within the venue's rate limit. Run the same command again after an
     interruption: it goes on where it was. Run it again later, without --since: it appends what is new, and

@@ -60,7 +60,8 @@ def _merged(reading: Reading, log: EventLog, offered: set[Kind]) -> Iterator[np.
     for path in reading.paths:
         log.files.append((path.name, numbers[path] * FILE_ROWS))
     streams = []
-    for kind, paths in by_kind.items():
+    for kind in (kind for kind in Kind if kind in by_kind):  # at one time: trades, then quotes or books
+        paths = by_kind[kind]
         table = Table(
             kind,
             reading.instrument,

@@ -42,6 +42,13 @@ def test_trades_and_quotes_become_one_tape_in_order_of_time(tmp_path: Path) -> N
     assert tree(again)["minutes/BTC-USDT.parquet"] == tree(folder)["minutes/BTC-USDT.parquet"]
 
 
+def test_at_one_time_trades_come_before_quotes(tmp_path: Path) -> None:
+    files = formats.TRADES.valid() | BOOK_TICKER.valid()
+    folder = ingest(write(tmp_path / "raw", files), PERP, tmp_path / "out", "binance_bulk")
+    records = Tape.open(folder / "market.tape").records
+    assert records["kind"].tolist() == [Kind.TRADE, *[Kind.TRADE, Kind.TOP] * 7, Kind.TOP]
+
+
 def test_depth_is_a_book_and_spot_s_eight_columns_are_read(tmp_path: Path) -> None:
     spot = b"".join(b"%d,100.%d,0.005,1,1,%d,True,True\n" % (n, n, (START_MS + n) * 1000) for n in range(1, 5))
     files = DEPTH.valid() | {"BTCUSDT-aggTrades-2025-01.csv": spot}
