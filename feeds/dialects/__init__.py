@@ -48,6 +48,7 @@ class Rule(StrEnum):
     PART_LOT = "part_lot"  # a quantity that is not a whole number of lots: used, rounded down
     TOO_LARGE = "too_large"
     BAD_TIME = "bad_time"
+    TIME_UNIT = "time_unit"  # a file whose times are in another unit than those of the file before: used
     CROSSED = "crossed"  # best bid above best ask
     LOCKED = "locked"  # best bid at best ask
     DUPLICATE_LEVEL = "duplicate_level"  # a price twice on one side of one message
@@ -58,7 +59,7 @@ class Rule(StrEnum):
     OVERLAP = "overlap"  # an update that begins before the end of the last and goes on: used, its sizes are absolute
     GAP = "gap"  # updates or trades are missing; a book is invalid until the next snapshot
     SNAPSHOT_OLD = "snapshot_old"  # a snapshot older than the book: not used
-    NO_SNAPSHOT = "no_snapshot"  # there is no book, and more updates waited for a snapshot than are kept
+    NO_SNAPSHOT = "no_snapshot"  # there is no book, and no snapshot came for an update that waited
     CHECKSUM = "checksum"  # the book is not the venue's by the venue's own checksum: invalid until the next snapshot
     CLOCK_BEHIND = "clock_behind"  # received before it happened: taken as known when it happened
     NOT_A_TRADE = "not_a_trade"  # insurance fund, liquidation transfer and the like
@@ -182,6 +183,8 @@ class Writer:
     def __init__(self, index: int, clock_offset_ns: int):
         self.findings, self.row, self.index = Findings(), -1, index
         self.offset_ns, self.known_ns = clock_offset_ns, 0  # the latter: of the last record
+        self.received_ns = 0  # the latest time of receipt of a recording's lines
+        self.offsets: dict[int, list[int]] = {}  # by UTC day: messages, sum of receipt - event in ns
         self._start, self._words = 0, bytearray()
 
     @property
@@ -197,6 +200,10 @@ class Writer:
     def next_frame(self) -> None:
         """What follows belongs to the next frame."""
         self.row, self._start = self.row + 1, len(self._words)
+
+    def at(self, row: int) -> None:
+        """What follows belongs to ``row``."""
+        self.row, self._start = row, len(self._words)
 
     def keep(self) -> None:
         """What is written of this frame stays, even if the rest of it is refused."""
@@ -220,10 +227,18 @@ class Writer:
             raise BadFrame(Rule.BAD_TIME, received_ns)
         if ts_event > known + AHEAD_MAX_NS:
             raise BadFrame(Rule.BAD_TIME, f"{ts_event}, received at {known}")
+        if ts_event:
+            self.tell_offset(ts_event // DAY_NS, 1, known - ts_event)
         if known < ts_event:
             self.findings.add(self.row, Rule.CLOCK_BEHIND, f"{ts_event - known} ns")
         self.known_ns = max(known, ts_event, self.known_ns)
         return self.known_ns
+
+    def tell_offset(self, day: int, messages: int, offset_ns: int) -> None:
+        """So many messages of a UTC day were received so long after they happened, in sum."""
+        told = self.offsets.setdefault(day, [0, 0])
+        told[0] += messages
+        told[1] += offset_ns
 
     def latest(self, received_ns: int) -> int:
         """``known`` for a time of receipt that may make no sense: then what was known last."""

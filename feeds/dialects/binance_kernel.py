@@ -14,7 +14,7 @@ from numba.core import types
 
 from core.instruments import Instrument
 from core.jit import compiled, kernel, writable
-from core.records import Kind, Side
+from core.records import DAY_NS, Kind, Side
 from feeds.dialects import AHEAD_MAX_NS, EXAMPLES_MAX, TIME_MAX_NS, Rule, Writer, head
 from feeds.dialects.frames import Trades
 from feeds.dialects.sequence import LAST, Sequence
@@ -23,6 +23,7 @@ from feeds.dialects.templates import GRIDS, LEVELS_MAX, NONE, PLACES, after, com
 MS_NS: Final = 1_000_000
 US_NS: Final = 1_000
 MICROSECONDS_FROM: Final = 10**14  # as ms this is the year 5138, as us 1973
+OFFSET_MAX_NS: Final = 10**15  # between receipt and event, so that no call's sum overflows
 ROWS_MAX: Final = 4 * LEVELS_MAX  # records of one call
 
 _LEVELS: Final = '"b":[<["$","%"]>],"a":[<["$","%"]>]'
@@ -52,7 +53,10 @@ _TOPS: Final = b"@bookTicker"
 STREAM_BYTES: Final = 48  # of a frame, in which its stream is named
 
 _OF_TERMS: Final = ("bid", "ask", "buy", "sell", "top", "is_spot", "has_tops", "offset_ns")  # first the records' heads
-_OF_PLACE: Final = ("row", "known_ns", "trade_id", "update", "origin", "at_snapshot", "top_id", "behind", "passed", "n")
+_OF_PLACE: Final = (
+    "row", "known_ns", "received_ns", "trade_id", "update", "origin", "at_snapshot", "top_id", "behind",
+    "day", "told", "offset_ns", "passed", "n",
+)  # fmt: skip  # the last five of one call, which tells times of one UTC day only
 TERMS: Final = np.dtype([("grids", GRIDS), *((name, "<i8") for name in _OF_TERMS)])
 PLACE: Final = np.dtype([(name, "<i8") for name in _OF_PLACE])  # where the connection is; n: records of this call
 _WORDS: Final = Struct(f"<{len(_OF_PLACE)}q")  # the same, six times as fast to write as through NumPy
@@ -106,19 +110,21 @@ class Plain:
 
     def _load(self) -> None:
         writer, sequence = self._writer, self._sequence
-        writing = writer.row, writer.known_ns, self._trades.at
+        writing = writer.row, writer.known_ns, writer.received_ns, self._trades.at
         book = sequence.at, sequence.origin, sequence.at_snapshot
         behind = writer.findings.counts[Rule.CLOCK_BEHIND]
-        _WORDS.pack_into(self._place, 0, *writing, *book, self.top_id, behind, 0, 0)
+        _WORDS.pack_into(self._place, 0, *writing, *book, self.top_id, behind, 0, 0, 0, 0, 0)
 
     def _store(self) -> int:
         """Go on from where the kernel came to; how many records it wrote."""
         writer, sequence = self._writer, self._sequence
-        row, known_ns, trade_id, update, origin, at_snapshot, self.top_id, behind, passed, n = _WORDS.unpack(
+        *writing, update, origin, at_snapshot, self.top_id, behind, day, told, offset_ns, passed, n = _WORDS.unpack(
             self._place
         )
-        writer.row, writer.known_ns, self._trades.at = row, known_ns, trade_id
+        writer.row, writer.known_ns, writer.received_ns, self._trades.at = writing
         sequence.at, sequence.origin, sequence.at_snapshot = update, origin, bool(at_snapshot)
+        if told:
+            writer.tell_offset(day, told, offset_ns)
         if behind > EXAMPLES_MAX:
             writer.findings.counts[Rule.CLOCK_BEHIND] = behind
         if passed:
@@ -171,8 +177,11 @@ def _take_many(
         received_ns, at = whole(text, at, end)
         if received_ns <= 0 or at >= end or text[at] != _SPACE:
             break
+        if received_ns < place[0]["received_ns"]:
+            break
         if not _take(text, at + 1, end, received_ns, place[0], terms[0], templates, values, rows):
             break
+        place[0]["received_ns"] = received_ns
         line += 1
     return line
 
@@ -254,6 +263,12 @@ def _becomes_known(received_ns: int, event_ns: int, place: Any, terms: Any) -> b
         return False
     if is_behind and place["behind"] < EXAMPLES_MAX:
         return False
+    if event_ns > 0:
+        day = event_ns // DAY_NS
+        if known_ns - event_ns > OFFSET_MAX_NS or (place["told"] > 0 and place["day"] != day):
+            return False
+        place["day"], place["told"] = day, place["told"] + 1
+        place["offset_ns"] += known_ns - event_ns
     place["behind"] += is_behind
     place["known_ns"] = max(known_ns, event_ns, place["known_ns"])
     return True

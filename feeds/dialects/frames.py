@@ -27,11 +27,17 @@ class Follower(ABC):
         self._writer = Writer(index, clock_offset_ns)
         self._sequence = Sequence(self._writer)
         self._trades = Trades(self._writer)
+        self._before = b""  # the last line of a recording
 
     @property
     def findings(self) -> Findings:
         """What could not be used, or not as it was."""
         return self._writer.findings
+
+    @property
+    def offsets(self) -> dict[int, list[int]]:
+        """By UTC day: messages that tell a time, and the sum of receipt - event in ns, below 0 for a slow recorder."""
+        return self._writer.offsets
 
     @property
     def book_id(self) -> int:
@@ -67,26 +73,48 @@ class Follower(ABC):
     def on_line(self, line: bytes) -> None:
         """One line of a recording, or of the live feed that writes it: time of receipt in ns, a space, the message.
 
-        ``BREAK`` instead of a message: from here on frames come over another connection.
+        ``BREAK`` instead of a message: from here on frames come over another connection. A line that is there twice in
+        a row is left out; where times of receipt go back, as in a file that is there twice, that is noted.
         """
         stamp, _, message = line.strip().partition(b" ")
         if not (stamp.isdigit() and len(stamp) <= 19 and message):
             self.on_garbage(line)
+        elif line == self._before:
+            self.on_repeated(stamp)
         elif message == BREAK:
             self._writer.next_frame()
             self.on_break(int(stamp))
         else:
             self.on_recorded(int(stamp), message)
+            self._note_receipt(int(stamp))
+        self._before = line
 
     def on_lines(self, lines: list[bytes]) -> None:
         """Lines of a recording, in order."""
         for line in lines:
             self.on_line(line)
 
+    def on_end(self) -> None:
+        """A recording has ended: updates that still wait for a snapshot are findings."""
+        self._sequence.end()
+
     def on_garbage(self, line: bytes) -> None:
         """A line of a recording that is none."""
         self._writer.next_frame()
         self._writer.refuse(Rule.GARBAGE, line)
+
+    def on_repeated(self, line: bytes) -> None:
+        """A line of a recording that is the one before it, to the ns: two messages are not received at once."""
+        self._writer.next_frame()
+        self._writer.refuse(Rule.DUPLICATE, line)
+
+    def _note_receipt(self, received_ns: int) -> None:
+        """Of the last frame, which is used: a recorder's times of receipt ascend."""
+        latest_ns = self._writer.received_ns
+        if received_ns < latest_ns:
+            value = f"received at {received_ns}, {latest_ns - received_ns} ns before the latest"
+            self._writer.findings.add(self._writer.row, Rule.BACKWARD, value)
+        self._writer.received_ns = max(latest_ns, received_ns)
 
 
 class Trade(NamedTuple):
@@ -131,4 +159,5 @@ def recorded(lines: Iterable[bytes], follower: Follower) -> Iterator[np.ndarray]
         follower.on_lines(some)
         if follower.pending >= CHUNK_ROWS:
             yield follower.take()
+    follower.on_end()
     yield follower.take()

@@ -96,6 +96,12 @@ class Sequence:
             self._writer.keep()
         self.at = -1
 
+    def end(self) -> None:
+        """Nothing follows: the updates that wait were of no use."""
+        for update in self._waiting:
+            self._found(update, Rule.NO_SNAPSHOT)
+        self._waiting.clear()
+
     def _wait(self, update: Update) -> None:
         """Keep ``update``. Where ids go back, those above it are of another count or damaged: they wait no longer."""
         while self._waiting and self._waiting[-1].update > update.update:

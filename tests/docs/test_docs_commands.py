@@ -232,6 +232,8 @@ RUN = {  # what takes seconds on a reduced checkout, with the exit codes that ar
     ("python", "-m", "gates", "keys"): (0,),
     ("python", "-m", "data"): (0,),
     ("python", "-m", "data", "download"): (),  # never: it asks an exchange
+    ("python", "-m", "data", "check", "--against"): (),  # never: the other recording is not in the repository
+    ("python", "-m", "data", "fi2010"): (),  # never: the reader supplies the file
     ("python", "-m", "data", "holdout"): (),  # never: there is none in the built-in market
     ("python", "-m", "data", "psi"): (),  # never: bars have no lanes
     ("python", "-m", "evaluation"): (0,),

@@ -73,15 +73,19 @@ def made_alike(
     frames: list[tuple[int, bytes]], market: Market, tick: str = "0.1", lot: str = "0.001", **more: bool | int
 ) -> np.ndarray:
     """The records of ``frames``, the same judged one by one, live, and as a recording."""
-    judged, live, lines = (normaliser(market, tick, lot, **more) for _ in range(3))
-    for received_ns, frame in frames:
+    judged, live, by_line, lines = (normaliser(market, tick, lot, **more) for _ in range(4))
+    recording = [b"%d %s\n" % frame for frame in frames]
+    for line, (received_ns, frame) in zip(recording, frames, strict=True):
         judged.on_recorded(received_ns, frame)
         (live.on_snapshot if frame.startswith(b'{"lastUpdateId"') else live.on_frame)(received_ns, frame)
+        by_line.on_line(line)  # as a recording, but asking no compiled code
+    by_line.on_end()
     records = judged.take()
-    together = np.concatenate(list(recorded([b"%d %s\n" % frame for frame in frames], lines)))
-    assert live.take().tobytes() == records.tobytes() == together.tobytes()
-    assert judged.findings == live.findings == lines.findings
-    assert judged.book_id == live.book_id == lines.book_id
+    together = np.concatenate(list(recorded(recording, lines)))
+    assert live.take().tobytes() == records.tobytes() and by_line.take().tobytes() == together.tobytes()
+    assert judged.findings == live.findings and by_line.findings == lines.findings
+    assert judged.offsets == live.offsets and by_line.offsets == lines.offsets
+    assert judged.book_id == live.book_id and by_line.book_id == lines.book_id
     return records
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from core.layout import PRICE_TICKS_MAX
 from core.records import RECORD, Kind, MarketFlag, MarketStatus, Reason, Side
 from feeds.dialects import AHEAD_MAX_NS, LOTS_MAX, TIME_MAX_NS, Rule
-from feeds.dialects.frames import recorded
 from tests.fuzz.venues import Book, Frame, Venue
 
 LEVEL, TRADE, CLEAR, TOP, STATUS = (int(kind) for kind in (Kind.LEVEL, Kind.TRADE, Kind.CLEAR, Kind.TOP, Kind.STATUS))
@@ -108,7 +107,8 @@ class Judge:
         """Hand over ``message``, which is or was ``frame``. Raises Broken."""
         before = self._state()
         if how is How.DAMAGED_LINE:
-            made = np.concatenate(list(recorded([message], self.follower)))
+            self.follower.on_lines([message])
+            made = self.follower.take()
             self.slow.on_line(message)
         else:
             hand = self.follower.on_recorded if message.startswith(b'{"lastUpdateId"') else self.follower.on_frame

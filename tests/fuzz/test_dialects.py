@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from feeds.dialects import BadFrame, Rule, Writer, binance, coinbase, kraken, lobster
+from feeds.dialects import BadFrame, Rule, Writer, binance, binance_bulk, coinbase, kraken, lobster
 from feeds.dialects.binance_kernel import Plain
 from feeds.dialects.sequence import WAITING_MAX, Sequence, Update
 from tests.fuzz import dialects
@@ -96,6 +96,8 @@ FAULTS: list[tuple[str, Any, str, Callable[..., Any]]] = [
     ("coinbase", coinbase.Normaliser, "_continue", never_back),
     ("coinbase", Writer, "keep", lambda self: None),
     ("lobster", lobster, "_refuse_books", lambda pairs, prices: None),
+    ("binance_bulk", Writer, "refuse", lambda self, rule, value: None),
+    ("binance_bulk", binance_bulk, "_side", lambda rows, side: []),
 ]
 
 
