@@ -12,8 +12,10 @@ import pytest
 
 from core.records import BAR
 from features import scaling
+from features.spec import FeatureParams
 from feeds.tape import Tape, write_tape
 from models.manifest import Fold
+from pipelines import params
 from pipelines.featurize import featurize
 from tests.causality.checker import Known, as_of, assert_causal, random_times, scramble
 from tests.features.walk import SPEC, batch, interleave, walk
@@ -25,6 +27,7 @@ from training.export import export_lstm
 from training.fit import FoldTask, fit_fold
 from training.labels import NULL, LabelParams, make
 from training.lanes import standardise
+from training.select import select
 from training.splits import walk_forward
 from training.weights import save
 
@@ -79,6 +82,7 @@ def fit_all(data: Dataset, rows: np.ndarray) -> dict[str, tuple]:
     logits = standardise(data.features[block], scale) @ LOGITS
     return {
         "scaler": (scale.mean, scale.std),
+        "selection": (select(scale, data.features[train], data.label[train], keep=6).std,),
         "class shares": (climatology(data.label[train]),),
         "temperature": (fit_temperature(logits, data.label[block]),),
         "move scale": (fit_move_scale(logits[:, 0], data.label_return[block]),),
@@ -93,10 +97,10 @@ def fitted(bars: np.ndarray, t: int, chosen: Rows = known_rows) -> dict[str, Kno
 
 def test_what_is_fitted_as_of_a_thousand_times(tape: np.ndarray) -> None:
     told = assert_causal(fitted, tape, random_times(tape[680:-20], TIMES))
-    assert len(told) == 4 and set(told.values()) == {TIMES}
+    assert len(told) == 5 and set(told.values()) == {TIMES}
 
 
-LEAKS = [(name, every_row) for name in ("scaler", "class shares", "temperature", "move scale")]
+LEAKS = [(name, every_row) for name in ("scaler", "selection", "class shares", "temperature", "move scale")]
 LEAKS += [(name, unpurged_rows) for name, _ in LEAKS[1:]]  # a scaler reads no label
 
 
@@ -123,9 +127,15 @@ def test_the_logistic_baseline_and_one_that_leaks(tape: np.ndarray) -> None:
         assert_causal(compute, tape, random_times(tape[900:-100], 5))
 
 
+def everything_on() -> params.Params:
+    """Small parameters with longer bars and a selection."""
+    chosen = settings(features=FeatureParams(timeframes_minutes=(15, 60)))
+    return msgspec.structs.replace(chosen, training=msgspec.structs.replace(chosen.training, select_features=8))
+
+
 def onnx_of(artifacts: Path, fold: Fold, **late: int) -> bytes:
-    """The exported step of ``fold``, from the tape on: features, scaler, network, calibrator. ``late`` moves bounds."""
-    chosen, fold = settings(), msgspec.structs.replace(fold, **late)
+    """The exported step of ``fold``: scaler, selection, network, calibrator. ``late`` moves its bounds."""
+    chosen, fold = everything_on(), msgspec.structs.replace(fold, **late)
     tape, features = artifacts / "data" / "market.tape", artifacts / "features"
     made = fit_fold(FoldTask(fold, tape, features, chosen.model, chosen.training, chosen.seed), lambda: None)
     save(artifacts / "lstm.npz", made.network)
@@ -135,7 +145,7 @@ def onnx_of(artifacts: Path, fold: Fold, **late: int) -> bytes:
 
 
 def test_a_whole_fold_is_the_same_whatever_its_test_days_hold(tmp_path: Path) -> None:
-    chosen = settings()
+    chosen = everything_on()
     tape = workspace(tmp_path / "true", chosen)
     data = open_dataset(tape.path, tmp_path / "true" / "features")
     fold = walk_forward(data.ts_event, data.label_known_at, chosen.splits, SPEC.warmup_ns)[0]
