@@ -4,13 +4,15 @@ With every timeframe on: the columns of longer bars, that is resampled ones, are
 """
 
 import numpy as np
+import polars as pl
 import pytest
 
 from core.records import HOUR_NS
+from data.resample import Resampler
 from features.spec import FeatureParams, bar_spec
 from tests.causality.checker import Known, assert_causal, random_times, scramble
 from tests.features.walk import INTERVAL_NS, batch, interleave, walk
-from training.labels import LabelParams, make
+from training.labels import NEVER_NS, LabelParams, make
 
 TIMES = 1_000
 SPEC = bar_spec(FeatureParams(timeframes_minutes=(15, 60, 240)), INTERVAL_NS, 3 * INTERVAL_NS)
@@ -38,6 +40,29 @@ def test_features_and_labels_at_a_thousand_times(tape: np.ndarray) -> None:
     told = assert_causal(features_and_labels, tape, random_times(tape[FIRST:-20], TIMES))
     assert len(told) == SPEC.n_features + 5 and set(told.values()) == {TIMES}
     assert not [name for name, known in features_and_labels(tape, 0).items() if np.ptp(1 * known.values) == 0]
+
+
+def hours(bars: np.ndarray, t: int) -> dict[str, Known]:
+    """The first instrument's hours from the resampler of ingest, known with the first bar that ends when they do."""
+    bars = bars[bars["instrument"] == 0]
+    columns = {name: bars[name].astype(np.int64) for name in ("open", "high", "low", "close", "volume")}
+    opened = pl.Series("time", bars["ts_event"] - INTERVAL_NS).cast(pl.Datetime("ns", "UTC"))
+    resampler = Resampler(INTERVAL_NS, HOUR_NS)
+    made = pl.concat([resampler.push(pl.DataFrame({"time": opened} | columns)), resampler.flush()])
+    row = np.searchsorted(bars["ts_event"], made["time"].dt.epoch("ns").to_numpy() + HOUR_NS)
+    known = np.append(bars["ts_known"].astype(np.int64), NEVER_NS)[row]
+    return {name: Known(made[name].to_numpy(), known) for name in columns}
+
+
+def test_resampled_bars_at_a_thousand_times(tape: np.ndarray) -> None:
+    told = assert_causal(hours, tape, random_times(tape[200:-60], TIMES))
+    assert len(told) == 5 and set(told.values()) == {TIMES}
+
+    def leaky(bars: np.ndarray, t: int) -> dict[str, Known]:
+        return {name: Known(known.values, known.known_at - 1) for name, known in hours(bars, t).items()}
+
+    with pytest.raises(AssertionError, match="known at"):
+        assert_causal(leaky, tape, tape["ts_known"][200:300] - 1)
 
 
 def test_minutes_of_an_hour_that_is_still_open_change_nothing(tape: np.ndarray) -> None:
