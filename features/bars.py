@@ -6,8 +6,8 @@ to copy, compare or restore. Shapes: ``state`` (n_instruments,), ``bar`` (1,) an
 
 Gaps: up to ``reset_gap_bars`` missing bars, the last close stands in for the missing ones, the return over the gap
 counts as one bar's after division by the root of the bars it spans, and the feature ``gap`` says so. A longer gap
-restarts the instrument. A row is not ready, and is all zero with sigma 0, during the warm-up and while the price has
-not moved at all.
+restarts the instrument, its longer bars (``features.timeframes``) too. A row is not ready, and is all zero with sigma
+0, during the warm-up and while the price has not moved at all.
 """
 
 import math
