@@ -18,8 +18,8 @@ import numpy as np
 
 from core.errors import BadInput
 from core.records import DAY_NS, Kind, MarketFlag
-from features import book
-from features.market_state import EXTRA, MARKET_STATE, BookSpec
+from features.market_state import EXTRA, MARKET_STATE, BookSpec, specs_of
+from features.market_stream import MarketStates, RowsDigest
 from feeds.tape import Tape
 
 CHUNK_ROWS: Final = 65_536
@@ -42,44 +42,35 @@ class Lane:
         return np.load(self.folder / f"{name}.npy", mmap_mode="r")
 
 
-def specs_of(tape: Tape) -> list[BookSpec]:
-    """What each instrument's MarketStates are made with. Raises BadConfig for a venue or class without a token."""
-    meta = tape.meta
-    return [
-        BookSpec(instrument.venue, str(meta.get("asset_class", "")), bool(meta.get("has_depth")))
-        for instrument in tape.instruments
-    ]
+def write(tape: Tape, folder: Path) -> tuple[list[Lane], RowsDigest]:
+    """The lanes of ``tape`` in ``folder``, in order of instrument and day, and the digest of all their ready rows.
 
-
-def write(tape: Tape, folder: Path) -> list[Lane]:
-    """The lanes of ``tape`` in ``folder``, in order of instrument and day. Raises BadInput for a tape of bars."""
+    Raises BadInput for a tape of bars, BadConfig for a venue or class without a token.
+    """
     if tape.interval_ns != 0:
         raise BadInput(f"{tape.path}: a tape of bars; lanes are made from books, trades and quotes")
-    specs = specs_of(tape)
+    specs = specs_of(tape.instruments, tape.meta)
     lanes = {
         key: _create(folder, tape.instruments[key[0]].symbol, _iso_day(key[1]), rows)
         for key, rows in sorted(_count(tape, specs).items())
     }
-    state, held = book.new_state(specs)
-    filled = dict.fromkeys(lanes, 0)
-    out, extra = np.zeros(CHUNK_ROWS, MARKET_STATE), np.zeros(CHUNK_ROWS, EXTRA)
-    ready = np.zeros(CHUNK_ROWS, bool)
+    stream, filled = MarketStates(specs), dict.fromkeys(lanes, 0)
     for start in range(0, len(tape.records), CHUNK_ROWS):
         chunk = tape.records[start : start + CHUNK_ROWS]
-        made = book.batch(state, held, chunk, start, out, extra, ready)
-        index = chunk["instrument"][out["seq"][:made] - start]
-        days = out["ts"][:made] // DAY_NS
+        out, extra, ready = stream.add(chunk)
+        index = chunk["instrument"][out["seq"] - start]
+        days = out["ts"] // DAY_NS
         for key in np.unique(np.stack([index, days]), axis=1).T.tolist():
             rows = (index == key[0]) & (days == key[1])
             lane, at = lanes[tuple(key)], filled[tuple(key)]
             place = slice(at, at + int(rows.sum()))
             for array, part in ((lane.states, out), (lane.extra, extra), (lane.ready, ready)):
-                array[place] = part[:made][rows]
+                array[place] = part[rows]
             filled[tuple(key)] = place.stop
     for lane in lanes.values():
         for array in (lane.states, lane.extra, lane.ready):
             array.flush()
-    return list(lanes.values())
+    return list(lanes.values()), stream.digest
 
 
 def read(folder: Path) -> Iterator[Lane]:

@@ -16,6 +16,7 @@ from core.errors import BadInput
 from core.records import BAR, Kind
 from data import lanes
 from features import bars as kernel
+from features.market_state import specs_of
 from features.spec import FeatureParams, FeatureSpec, bar_spec
 from feeds.tape import Tape
 from models import command
@@ -71,16 +72,19 @@ def _fill(tape: Tape, folder: Path, spec: FeatureSpec, label: LabelParams, chunk
 
 def featurize_events(tape: Tape, out: Path, label: EventLabelParams) -> None:
     """Write the MarketStates and labels of a tape of books or quotes as lanes into ``out``/lanes; and its spec.json."""
-    specs = lanes.specs_of(tape)
+    specs = specs_of(tape.instruments, tape.meta)
     document = {"features": {item.symbol: spec.as_json() for item, spec in zip(tape.instruments, specs, strict=True)}}
     document |= {"features_hash": {item.symbol: spec.hash for item, spec in zip(tape.instruments, specs, strict=True)}}
     document |= {"label": label.as_json(), "label_hash": label.hash, "tape_id": tape.tape_id}
     with output_folder(out) as folder:
-        for lane in lanes.write(tape, folder / "lanes"):
+        written, digest = lanes.write(tape, folder / "lanes")
+        for lane in written:
             made = event_labels.make(lane.states, lane.extra, lane.ready, label)
             np.save(lane.folder / "delta_hat.npy", made.delta_hat)
             np.save(lane.folder / "label_known_at.npy", made.known_at)
             print(f"{lane.symbol} {lane.day}: {len(lane.states):,} events, {int(lane.ready.sum()):,} ready")
+        print(f"market_state: {digest.rows:,} ready rows, sha256 {digest.sha256()}")
+        document["market_state"] = digest.as_json()  # what `runner paper` shows of the same tape
         (folder / "spec.json").write_bytes(canonical_json(document))
 
 

@@ -39,9 +39,10 @@ def two() -> np.ndarray:
 def test_lanes_are_the_kernel_s_rows_by_instrument_and_day(tmp_path, monkeypatch, two, chunk_rows) -> None:
     monkeypatch.setattr(lanes, "CHUNK_ROWS", chunk_rows)
     tape = tape_of(tmp_path / "market.tape", two, ("A", "B"))
-    written = lanes.write(tape, tmp_path / "lanes")
+    written, digest = lanes.write(tape, tmp_path / "lanes")
     spec = BookSpec("binance", "crypto_spot", has_depth=True)
     states, extra, ready = play(two, (spec, spec))
+    assert digest.rows == ready.sum() > 0
     read = list(lanes.read(tmp_path / "lanes"))
     assert [(lane.symbol, lane.day) for lane in read] == [(lane.symbol, lane.day) for lane in written]
     assert len({lane.day for lane in read}) > 1 and {lane.symbol for lane in read} == {"A", "B"}
