@@ -1,4 +1,4 @@
-"""The session on books: one instant at a time through exchange, core and kernel, journaled in the order the core saw it.
+"""The session on books: instants through exchange, core and kernel, journaled in the order in which the core saw them.
 
 ``core.stepwise`` takes rows until there is an intent, or as far as rows were received, and puts out what the journal
 gets: each row, TIMER and report in front of what the core made of it. Where nothing is to be sent that is many instants
@@ -107,13 +107,15 @@ class BookSession:
         yield stepwise.NEVER
 
     def _instants(self) -> Iterator[int]:
-        """Right after each of our instants that is whole."""
+        """Right after each of our instants that is whole; not the feed's very last, after which no decision is due."""
         window, at = self._window, self.place
         while int(at["here_row"][0]) < len(window.here) and not self.stopping:
             known_ns = int(window.here["ts_known"][int(at["here_row"][0])])
             if known_ns >= window.until_ns:
                 return
             self._wait(known_ns)
+            if known_ns == int(window.here["ts_known"][-1]):
+                return
             yield known_ns + 1
 
     def _wait(self, ts_ns: int) -> None:

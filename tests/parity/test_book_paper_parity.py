@@ -1,6 +1,5 @@
 """A paper session on books is ``core.ticks.session`` on the same tape: every record the core or the exchange made."""
 
-
 from pathlib import Path
 
 import msgspec
@@ -74,7 +73,7 @@ def test_the_built_in_books(tmp_path: Path, hour: np.ndarray) -> None:
 @pytest.mark.parametrize(("by_instant", "out_records"), [(True, 32_768), (False, 16), (True, 1)])
 def test_however_it_is_cut(tmp_path: Path, hour: np.ndarray, by_instant: bool, out_records: int) -> None:
     """Instant by instant as a live feed comes, and with room for a few records, which tears instants apart."""
-    place = make_place(tmp_path, [uneven(hour[:8_000])], trading=several("BTC-USDT", "SOL-USDT"))
+    place = make_place(tmp_path, [uneven(hour[:7_000])], trading=several("BTC-USDT", "SOL-USDT"))
     made = expect_parity(place, "cut", by_instant=by_instant, out_records=out_records)
     assert (made["kind"] == Kind.FILL).sum() > 5
 

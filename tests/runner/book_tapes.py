@@ -31,7 +31,13 @@ MAKER = Trading(
         simulation=Simulation(response_latency=Latency(kind="recorded", scale_ppm=700_000), partial_fills=True),
     ),
     strategy=Strategy(kind="mm1", order_lots=5, inventory_lots=40),
-    risk=Risk(max_orders_per_hour=0, price_band_ppm=PPM, asset_cap_ppm=900_000, daily_stop_ppm=900_000, flatten_daily_loss_ppm=900_000),
+    risk=Risk(
+        max_orders_per_hour=0,
+        price_band_ppm=PPM,
+        asset_cap_ppm=900_000,
+        daily_stop_ppm=900_000,
+        flatten_daily_loss_ppm=900_000,
+    ),
 )
 # A tape of two instruments that trade for an hour, from 07:00.
 HOUR = msgspec.structs.replace(
@@ -55,9 +61,9 @@ class Place:
 
 
 def builtin_rows(*, seed: int = 3, rows: int | None = None, feed_latency_ns: int = 30 * MS) -> np.ndarray:
-    """The built-in books of one trading hour, the first ``rows`` of them."""
+    """The built-in books of one trading hour, from the opening auction on; the first ``rows`` of them."""
     made = np.concatenate(list(book_market.market(MARKET, days=1, seed=seed, feed_latency_ns=feed_latency_ns)))
-    return made[:rows]
+    return made[made["ts_event"] > made["ts_event"][0]][:rows]
 
 
 def uneven(records: np.ndarray, seed: int = 5) -> np.ndarray:
