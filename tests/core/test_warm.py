@@ -18,6 +18,6 @@ def test_every_compiled_entry_is_warmed() -> None:
     }
     assert calling == {"engine", "ticks", "stepwise", "replay", "marks", "warm"}
     names = list(warm.entries())
-    modules = (engine, ticks, replay, marks)
+    modules = (engine, ticks, stepwise, replay, marks)
     expected = [f"{module.__name__}.{function.__name__}" for module in modules for function in module.ENTRIES]
     assert names == expected + [f"strategy {name}" for name in strategies.names()]
