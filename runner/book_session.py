@@ -155,7 +155,7 @@ class BookSession:
         self._journal.append(made)
         is_full = count > len(self._out) - stepwise.OUT_PER_INPUT
         is_done = not is_full and at["intents"][0] == 0
-        sent = seen
+        sent = perf_counter_ns()
         if at["intents"][0]:
             self._intents.append(made[made["kind"] == Kind.INTENT].copy())
             if not at["torn"][0]:

@@ -109,8 +109,8 @@ def builtin_feed(days: int, seed: int, strength: float, feed_latency_ns: int) ->
 def check_feed(feed: Feed, manifest: Manifest) -> None:
     """Raise Refused unless ``feed`` has the instruments, grids, fees and bar length of the bundle's ``manifest``."""
     if feed.interval_ns != manifest.interval_ns:
-        have, want = (f"bars of {ns} ns" if ns else "books" for ns in (feed.interval_ns, manifest.interval_ns))
-        raise Refused(f"{have}, the bundle is for {want}: use a tape of its interval")
+        it, other = (f"bars of {ns} ns" if ns else "books" for ns in (feed.interval_ns, manifest.interval_ns))
+        raise Refused(f"{it}, the bundle is for {other}: use a tape of its interval")
     ours = [item.as_json() for item in feed.instruments]
     if len(ours) != len(manifest.instruments):
         raise Refused(
