@@ -10,6 +10,7 @@ from core import stepwise, ticks
 from core.instruments import Instrument
 from core.records import Kind
 from feeds.dialects import binance
+from runner import feed as feeds_of_runs
 from runner.book_session import BookSession
 from runner.clock import Pacer
 from runner.failpoints import Failpoints
@@ -71,8 +72,11 @@ def test_the_built_in_books(tmp_path: Path, hour: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(("by_instant", "out_records"), [(True, 32_768), (False, 16), (True, 1)])
-def test_however_it_is_cut(tmp_path: Path, hour: np.ndarray, by_instant: bool, out_records: int) -> None:
-    """Instant by instant as a live feed comes, and with room for a few records, which tears instants apart."""
+def test_however_it_is_cut(
+    tmp_path: Path, hour: np.ndarray, by_instant: bool, out_records: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In small pieces, instant by instant as a live feed comes, and with room for a few records: instants are torn."""
+    monkeypatch.setattr(feeds_of_runs, "_BOOK_CHUNK_ROWS", 61)
     place = make_place(tmp_path, [uneven(hour[:7_000])], trading=several("BTC-USDT", "SOL-USDT"))
     made = expect_parity(place, "cut", by_instant=by_instant, out_records=out_records)
     assert (made["kind"] == Kind.FILL).sum() > 5

@@ -100,6 +100,18 @@ def test_stopped_again_and_again_it_ends_as_if_it_never_was(
     assert session.about()["market_state"] == finished[1]["market_state"]
 
 
+def test_stopped_between_the_two_clocks(tmp_path: Path) -> None:
+    """Without a latency we take a row before the exchange does: a snapshot keeps what it has yet to take."""
+    place = make_place(tmp_path, [builtin_rows(rows=1_200, feed_latency_ns=0)])
+    _, whole = run_until(place, "whole", 0)
+    stopped, records = 0, None
+    while records is None:
+        _, records = run_until(place, "stopped", 41 + stopped, out_records=1)
+        stopped += 1
+    assert stopped > 10
+    assert records == whole
+
+
 def test_a_wait_is_broken_off(place: Place, finished: tuple[Run, dict]) -> None:
     waits: list[float] = []
 
