@@ -60,7 +60,7 @@ class BookSession:
         self.latency = {stage: Latency() for stage in STAGES}  # of one step; the pacing is in none of them
         self._plan, self._journal, self._pacer, self._failpoints = plan, journal, pacer, failpoints
         self._by_instant = by_instant or pacer.waits
-        self._window = Window(count, plan.feed.latency_ns_max)
+        self._window = Window(count, plan.feed.latency_ns_max, is_live=plan.feed.end is not None)
         self._out = np.zeros(out_records + stepwise.OUT_PER_INPUT, RECORD)
         self._intents: list[np.ndarray] = []  # made within an instant that is not whole yet
         self._rows = 0  # of the feed, played
@@ -206,4 +206,5 @@ class BookSession:
 
     def about(self) -> dict[str, Any]:
         """What is said of the session beside its journal."""
-        return {"market_state": as_one(self.states.digests)} if self.states is not None else {}
+        told = {"market_state": as_one(self.states.digests)} if self.states is not None else {}
+        return told | ({"late_rows": self._window.late_rows} if self._plan.feed.end is not None else {})

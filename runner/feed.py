@@ -38,6 +38,7 @@ class Feed:
     chunks: Callable[[], Iterator[np.ndarray]]  # arrays of dtype BAR or RECORD, from the first row on
     latency_ns_max: int = 0  # books: the largest ts_known - ts_event
     book_specs: tuple[BookSpec, ...] = ()  # what MarketStates are made with; none: the tape does not say
+    end: Callable[[], None] | None = None  # of a live feed, which is played once: ends it
 
 
 def tape_feed(path: Path) -> Feed:

@@ -43,7 +43,8 @@ def play(
     """Play ``plan`` in ``run`` and return its summary. A finished run is verified and summarised, not played again.
 
     ``folder`` is where the bundle was loaded from; ``follow`` hands the bars through; ``policy`` says when there is a
-    snapshot and a new segment. The first SIGINT or SIGTERM stops the session between two bars, with a snapshot.
+    snapshot and a new segment. The first SIGINT or SIGTERM stops the session between two bars, with a snapshot; a live
+    feed, which cannot be played again, it ends, and the run is finished.
 
     Raises KeyboardInterrupt after that, Refused if ``run`` belongs to another session or process, BadTape if its
     journal is altered or cannot be written, LedgerBroken if its ledger is.
@@ -82,7 +83,7 @@ def _play(
             session = BookSession(plan, journal, pacer=pacer, failpoints=failpoints)
         else:
             session = Session(plan, stream, journal, pacer=pacer, failpoints=failpoints)
-        with _stopped_by_signals(session):
+        with _stopped_by_signals(plan.feed.end or session.stop):
             for _ in follow(session.play(), plan.feed.rows):
                 pass
         if session.stopping:
@@ -108,8 +109,8 @@ def close_segment(run: Run) -> int:
 
 
 @contextmanager
-def _stopped_by_signals(session: Session | BookSession) -> Iterator[None]:
-    """The first SIGINT or SIGTERM stops ``session`` where it can go on from; the second stops the process."""
+def _stopped_by_signals(stop_it: Callable[[], None]) -> Iterator[None]:
+    """The first SIGINT or SIGTERM calls ``stop_it``; the second stops the process."""
     if current_thread() is not main_thread():
         yield
         return
@@ -117,7 +118,7 @@ def _stopped_by_signals(session: Session | BookSession) -> Iterator[None]:
 
     def stop(number: int, frame: object) -> None:
         signal.signal(number, signal.default_int_handler)
-        session.stop()
+        stop_it()
 
     for number in before:
         signal.signal(number, stop)

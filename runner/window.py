@@ -4,6 +4,9 @@ The exchange sees a row at its ``ts_event``, before we do at ``ts_known``. So at
 receive only later: as much later as the feed's largest latency, ``latency_ns_max``. Rows are therefore held back for
 that long, and no longer: what the window holds is what the feed brings within it. Every row received later is of an
 event at or after ``until_ns``, and known at or after it.
+
+A live feed cannot be held to its bound. A row that is later still is counted, and the exchange is taken to have seen it
+at ``until_ns``: the book is right again, and nothing is decided anew.
 """
 
 from typing import Final
@@ -20,7 +23,9 @@ _NO_ROWS: Final = np.zeros(0, RECORD)
 class Window:
     """``here``: rows by ts_known; ``there``: by ts_event. Both dtype RECORD, the rows taken so far in front."""
 
-    def __init__(self, n_instruments: int, latency_ns_max: int) -> None:
+    def __init__(self, n_instruments: int, latency_ns_max: int, *, is_live: bool = False) -> None:
+        self.late_rows = 0  # of a live feed
+        self._is_live = is_live
         self.here = self.there = _NO_ROWS
         self.until_ns = -NEVER
         self._instruments, self._latency_ns_max = n_instruments, latency_ns_max
@@ -37,7 +42,8 @@ class Window:
         self._check(rows)
         self._drop(place)
         self.here = np.concatenate([self.here, rows])
-        new = rows[rows["ts_event"] > place["there_ns"][0]]  # after a restart some were taken
+        new = self._in_time(rows)
+        new = new[new["ts_event"] > place["there_ns"][0]]  # after a restart some were taken
         there = np.concatenate([self.there, new])
         times = there["ts_event"]
         if (times[1:] < times[:-1]).any():
@@ -60,6 +66,16 @@ class Window:
         """Begin after ``received`` rows, with what ``known_there`` gave."""
         self.there, self._received = known_there, received
 
+    def _in_time(self, rows: np.ndarray) -> np.ndarray:
+        """``rows`` as the exchange is taken to have seen them."""
+        late = rows["ts_event"] < self.until_ns
+        if not late.any():
+            return rows
+        self.late_rows += int(late.sum())
+        rows = rows.copy()
+        rows["ts_event"][late] = self.until_ns
+        return rows
+
     def _drop(self, place: np.ndarray) -> None:
         self.here, self.there = self.here[int(place["here_row"][0]) :], self.there[int(place["there_row"][0]) :]
         place["here_row"] = place["there_row"] = 0
@@ -71,7 +87,7 @@ class Window:
         for wrong, what in (
             (known < before, "is known before the row in front of it: sort by ts_known"),
             (late < 0, "is known before it happened: correct the feed's clock offset"),
-            (late > self._latency_ns_max, f"is known more than {self._latency_ns_max} ns after it happened, the most "
+            (late > (NEVER if self._is_live else self._latency_ns_max), f"is known more than {self._latency_ns_max} ns after it happened, the most "
              "that the feed states"),
             (rows["instrument"] >= self._instruments, f"is of an instrument beyond the {self._instruments} of the "
              "account"),

@@ -70,10 +70,14 @@ class Recorder:
         """One line of an instrument."""
         self._pieces[instrument].write(line)
 
-    def tick(self) -> None:
-        """Bring what came to the disk."""
+    def flush(self) -> None:
+        """Bring the lines that came to the disk."""
         for pieces in self._pieces:
             pieces.flush()
+
+    def tick(self) -> None:
+        """Bring what came to the disk."""
+        self.flush()
         self._keep(self._feed.take())
 
     def end_pieces(self) -> None:

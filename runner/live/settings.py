@@ -34,6 +34,7 @@ class Live(Section, frozen=True, kw_only=True):
     wait_first_ms: int = 500  # before the second try of a connection or a snapshot; doubles, with jitter
     wait_max_ms: int = 30_000
     snapshot_levels: int = 1_000  # of a side, where the book's snapshot is asked for (Binance)
+    latency_ms_max: int = 2_000  # paper: so long after it happened a row may come; the simulated exchange waits for it
     queue_records: int = 1_000_000  # not yet taken: more, and the connections are closed until half are
 
     def __post_init__(self) -> None:
@@ -51,7 +52,7 @@ class Live(Section, frozen=True, kw_only=True):
         within("tries", self.tries, 1, 1_000)
         within("snapshot_levels", self.snapshot_levels, 5, 5_000)
         within("queue_records", self.queue_records, 1_000, 2**26)
-        for key in ("silence_ms", "book_ms", "rest_timeout_ms", "wait_first_ms", "wait_max_ms"):
+        for key in ("silence_ms", "book_ms", "rest_timeout_ms", "latency_ms_max", "wait_first_ms", "wait_max_ms"):
             within(key, getattr(self, key), 1, HOUR_MS)
         if self.wait_first_ms > self.wait_max_ms:
             raise BadConfig(f"wait_first_ms is {self.wait_first_ms}, above wait_max_ms ({self.wait_max_ms})")
