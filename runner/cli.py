@@ -100,6 +100,21 @@ def paper(
     market: Annotated[
         str, typer.Option(help="Without a tape: play this market; `builtin` is the only one.")
     ] = "builtin",
+    live: Annotated[
+        str | None, typer.Option(help="Play a venue's books as they come: binance, kraken, coinbase.", show_default=False)
+    ] = None,
+    symbol: Annotated[
+        list[str] | None, typer.Option("--symbol", help="Live: such as BTC/USDT; again for more.", show_default=False)
+    ] = None,
+    live_config: Annotated[
+        Path | None, typer.Option(help="Live: YAML with these and further settings.", show_default=False)
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="Live: how long; until Ctrl-C if left out.", show_default=False)
+    ] = None,
+    record_to: Annotated[
+        Path | None, typer.Option(help="Live: also record the raw frames into this folder.", show_default=False)
+    ] = None,
     days: Annotated[int, typer.Option(help="Built-in market: days.")] = 30,
     seed: Annotated[int, typer.Option(help="Built-in market: seed.")] = 1,
     strength: Annotated[float, typer.Option(help="Built-in market: planted signal, 0 is a martingale.")] = 1.0,
@@ -119,20 +134,17 @@ def paper(
     ] = POLICY.segment_records,
     as_data: JsonOption = False,
 ) -> None:
-    """Play a tape or the built-in market through model, core and simulated venue.
+    """Play a tape, the built-in market or a venue's live market through model, core and simulated venue.
 
-    A tape of bars or of books; books are traded by a rule.
+    A tape of bars or of books; books, and so what is live, are traded by a rule.
 
     Interrupted, the same command continues where the journal ends; finished, it verifies the run and shows it again.
+    A live market cannot be played again: Ctrl-C finishes the run.
     """
     where = Home(home)
     folder = bundle or store / "promoted"
     loaded, statement = verify_bundle(folder, where.trust)
     trading = load_trading(config, loaded.manifest.trading)
-    feed = _feed(tape, market, days, seed, strength, trading.execution.feed_latency_ns)
-    plan = make_plan(loaded, feed, trading)
-    if not plan.parity:
-        show.console(stderr=True).print(f"{', '.join(plan.header['changed'])}: {show.PARITY_LOST}", style="yellow")
     pacer = Pacer(parse_speed(speed))
 
     def follow(steps: Iterator[np.ndarray], total: int | None) -> Iterable[np.ndarray]:
@@ -143,14 +155,25 @@ def paper(
                 yield rows
                 progress.advance(task, len(rows))
 
-    target = where.run(run or plan.header["run_id"][:16])
-    try:
-        often = BOOK_SNAPSHOT_RECORDS if feed.interval_ns == 0 else POLICY.snapshot_records
-        policy = Policy(snapshot_records=snapshot_records or often, segment_records=segment_records)
-        found = play(plan, statement, folder, target, pacer, follow, policy)
-    except KeyboardInterrupt:
-        show.console(stderr=True).print(f"stopped; the same command continues the run {target.name}", style="yellow")
-        raise typer.Exit(command.INTERRUPTED) from None
+    with ExitStack() as stack:
+        if live or live_config:
+            from runner.live import command as following  # ccxt takes a second to import: only here
+
+            feed = stack.enter_context(following.feed(live, symbol or [], seconds, live_config, record_to))
+        else:
+            feed = _feed(tape, market, days, seed, strength, trading.execution.feed_latency_ns)
+        plan = make_plan(loaded, feed, trading)
+        if not plan.parity:
+            show.console(stderr=True).print(f"{', '.join(plan.header['changed'])}: {show.PARITY_LOST}", style="yellow")
+        target = where.run(run or plan.header["run_id"][:16])
+        try:
+            often = BOOK_SNAPSHOT_RECORDS if feed.interval_ns == 0 else POLICY.snapshot_records
+            policy = Policy(snapshot_records=snapshot_records or often, segment_records=segment_records)
+            found = play(plan, statement, folder, target, pacer, follow, policy)
+        except KeyboardInterrupt:
+            goes_on = f"the same command continues the run {target.name}" if feed.end is None else "a live run ends here"
+            show.console(stderr=True).print(f"stopped; {goes_on}", style="yellow")
+            raise typer.Exit(command.INTERRUPTED) from None
     _print(as_data, found, show.summary_table(found))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from runner.feed import Feed
 from runner.live import recorder
+from runner.live.adapter import live_feed
 from runner.live.recorder import Found
-from runner.live.settings import load
+from runner.live.settings import Live, load
 
 
 def run(
@@ -26,9 +29,7 @@ def run(
     quiet: bool,
 ) -> Found:
     """Record; what was recorded. Raises BadConfig for settings that do not fit, else as ``recorder.record`` does."""
-    given: dict[str, Any] = {"venue": venue} if venue else {}
-    given |= {"symbols": symbols} if symbols else {}
-    settings = load(config, given)
+    settings = _settings(venue, symbols, config)
     if quiet:
         return asyncio.run(recorder.record(settings, to, seconds=seconds, with_tape=with_tape))
     with console.status(f"connecting to {settings.venue}") as line:
@@ -38,6 +39,18 @@ def run(
             line.update(rate.line(found))
 
         return asyncio.run(recorder.record(settings, to, seconds=seconds, with_tape=with_tape, progress=show))
+
+
+def feed(
+    venue: str | None, symbols: list[str], seconds: float | None, config: Path | None, record_to: Path | None
+) -> AbstractContextManager[Feed]:
+    """A live market to play on paper. Raises BadConfig for settings that do not fit, else as ``live_feed`` does."""
+    return live_feed(_settings(venue, symbols, config), seconds=seconds, record_to=record_to)
+
+
+def _settings(venue: str | None, symbols: list[str], config: Path | None) -> Live:
+    given: dict[str, Any] = {"venue": venue} if venue else {}
+    return load(config, given | ({"symbols": symbols} if symbols else {}))
 
 
 class _Rate:
