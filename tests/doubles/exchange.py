@@ -132,7 +132,7 @@ class Exchange:
         return next((order for order in found if client_id and order.account == account), None)
 
     def cancel_after(self, account: str, seconds: float) -> int:
-        """Cancel all of the account's orders in ``seconds`` unless called again, 0 disarms; the deadline in ns, or 0."""
+        """Cancel all of the account's orders in ``seconds`` unless called again; 0 disarms. The deadline in ns or 0."""
         self.run_timers()
         self.deadlines.pop(account, None)
         if seconds:
@@ -336,7 +336,7 @@ class Exchange:
         return done
 
     def _trade(self, market: Market, side: int, price: int, lots: int, who: list[tuple[Order | None, bool]]) -> None:
-        public = TradeEvent(market, self._next(), price, lots, side, self.clock.now_ns())
+        public = TradeEvent(market, len(self.trades[market.symbol]) + 1, price, lots, side, self.clock.now_ns())
         self.last[market.symbol] = price
         self.trades[market.symbol].append(public)
         for order, is_maker in who:

@@ -110,7 +110,7 @@ class NewOrder:
 class Fill:
     """One execution of an order."""
 
-    id: int
+    id: int  # of the trade, which counts up by one in its market
     order: "Order"
     price: int
     lots: int

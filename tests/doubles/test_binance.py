@@ -7,8 +7,8 @@ import ccxt
 import pytest
 
 from tests.doubles.book import BUY, SELL
-from tests.doubles.venues import KEY, against
-from tests.doubles.wire import Double, Key
+from tests.doubles.venues import KEY, against, build
+from tests.doubles.wire import Double, Key, Request
 
 SYMBOL = "BTC/USDT"
 
@@ -197,3 +197,24 @@ def test_an_endpoint_or_parameter_the_venue_lacks_fails_the_test() -> None:
 
     with pytest.raises(AssertionError, match=r"sort.*margin/account"):
         against("binance", script)
+
+
+def test_too_many_requests_are_refused_with_the_time_to_wait() -> None:
+    double = build("binance")
+    answers = [double.handle(Request("GET", "/api/v3/depth", "symbol=BTCUSDT")) for _ in range(1201)]
+    assert [answer.status for answer in answers] == [200] * 1200 + [429]
+    assert answers[-1].headers == {"Retry-After": "1"}
+    double.clock.advance(1)
+    assert double.handle(Request("GET", "/api/v3/depth", "symbol=BTCUSDT")).status == 200
+
+
+def test_an_order_made_smaller_keeps_its_place() -> None:
+    async def script(venue: Any, double: Double) -> None:
+        made = await venue.create_order(SYMBOL, "limit", "buy", 0.1, 49_999)
+        terms = {"symbol": "BTCUSDT", "orderId": made["id"], "newQty": "0.04"}
+        answer = await venue.request("order/amend/keepPriority", ["private"], "PUT", terms)
+        assert answer["amendedOrder"]["origQty"] == "0.04000000"
+        double.exchange.trade(SYMBOL, SELL, 4_999_900, 50_000 + 4000)
+        assert (await venue.fetch_order(made["id"], SYMBOL))["status"] == "closed"
+
+    against("binance", script)

@@ -1,37 +1,52 @@
 """Ready-made doubles: one market each, a book, a key and a funded account."""
 
 import asyncio
+import base64
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from tests.doubles.binance import RULES as BINANCE_RULES
+from tests.doubles import binance, coinbase, kraken
 from tests.doubles.binance import Binance
 from tests.doubles.clients import client
 from tests.doubles.clock import Clock
+from tests.doubles.coinbase import Coinbase, new_key
 from tests.doubles.exchange import Exchange
 from tests.doubles.faults import FaultPlan
-from tests.doubles.orders import Market
+from tests.doubles.kraken import Kraken
+from tests.doubles.orders import Market, Rules
 from tests.doubles.server import served
 from tests.doubles.wire import Double, Key
 
-SECRET = "not a secret: a key of the built-in exchange"
+SECRET = base64.b64encode(b"not a secret: a key of the built-in exchange").decode()
 KEY = Key("demo-key", SECRET)
-NAMES = ("binance",)
+MARKETS: dict[str, Market] = {
+    "binance": Market(
+        "BTC/USDT", Decimal("0.01"), Decimal("0.00001"), notional_min=Decimal(5), band_ppm=200_000, lots_max=10**8
+    ),
+    "coinbase": Market("BTC/USD", Decimal("0.01"), Decimal("0.00000001"), 8, 10, notional_min=Decimal(1)),
+    "kraken": Market(
+        "BTC/USD", Decimal("0.1"), Decimal("0.00000001"), 10, 4, lots_min=5000, notional_min=Decimal("0.5")
+    ),
+}
+FACES: dict[str, tuple[type[Double], Rules]] = {
+    "binance": (Binance, binance.RULES),
+    "coinbase": (Coinbase, coinbase.RULES),
+    "kraken": (Kraken, kraken.RULES),
+}
+NAMES = tuple(FACES)
 
 
 def build(name: str, clock: Clock | None = None, plan: FaultPlan | None = None, funds: int = 100_000) -> Double:
     """The double of a venue: BTC at about 50,000, ``funds`` in quote and one BTC in the account."""
-    clock = clock or Clock()
-    if name == "binance":
-        market = Market(
-            "BTC/USDT", Decimal("0.01"), Decimal("0.00001"), notional_min=Decimal(5), band_ppm=200_000, lots_max=10**8
-        )
-        exchange = Exchange(clock, [market], BINANCE_RULES)
-        double: Double = Binance(exchange, plan, [KEY])
-    else:
+    if name not in FACES:
         raise ValueError(f"no double of {name!r}; there are {', '.join(NAMES)}")
+    face, rules = FACES[name]
+    market = replace(MARKETS[name])
+    exchange = Exchange(clock or Clock(), [market], rules)
+    double = face(exchange, plan, [new_key() if name == "coinbase" else KEY])
     exchange.deposit(KEY.account, market.base, 10**market.base_decimals)
     exchange.deposit(KEY.account, market.quote, funds * 10**market.quote_decimals)
     fill_book(exchange, market)
@@ -44,7 +59,7 @@ def fill_book(exchange: Exchange, market: Market, mid: int = 50_000) -> None:
     bids = {(mid - step) * tick: lots for step in range(1, 11)}
     asks = {(mid + step) * tick: lots for step in range(1, 11)}
     exchange.set_book(market.symbol, bids, asks)
-    exchange.trade(market.symbol, 1, (mid + 1) * tick, 1)
+    exchange.trade(market.symbol, 1, (mid + 1) * tick, int(Decimal("0.00001") / market.step))
 
 
 def against(
