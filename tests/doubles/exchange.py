@@ -158,21 +158,33 @@ class Exchange:
             book.set_outside(side, price, lots)
             self._trigger(symbol)
 
+    def set_levels(self, symbol: str, levels: dict[tuple[int, int], int]) -> None:
+        """Set many levels at once, by (side, price): first those that end."""
+        with self._action():
+            for (side, price), lots in sorted(levels.items(), key=lambda item: item[1] > 0):
+                self.set_level(symbol, side, price, lots)
+
     def set_book(self, symbol: str, bids: dict[int, int], asks: dict[int, int]) -> None:
         """Replace the outside market: ticks -> lots."""
-        with self._action():
-            for side, levels in ((BUY, bids), (SELL, asks)):
-                for price, _ in self.books[symbol].depth(side):
-                    if price not in levels:
-                        self.books[symbol].set_outside(side, price, 0)
-            for side, levels in ((BUY, bids), (SELL, asks)):
-                for price, lots in levels.items():
-                    self.set_level(symbol, side, price, lots)
+        book = self.books[symbol]
+        gone = {(side, price): 0 for side in (BUY, SELL) for price, _ in book.depth(side)}
+        new = {(side, price): lots for side, levels in ((BUY, bids), (SELL, asks)) for price, lots in levels.items()}
+        self.set_levels(symbol, gone | new)
 
-    def trade(self, symbol: str, side: int, price: int, lots: int) -> int:
-        """Someone outside takes up to ``lots`` at ``price`` or better; how many there were."""
+    def trade(self, symbol: str, side: int, price: int, lots: int, is_recorded: bool = False) -> int:
+        """Someone outside takes up to ``lots`` at ``price`` or better; how many there were.
+
+        Of a recorded market the levels say how much is left: what a trade took of it stands again, at the end, and what
+        still stands at better prices is late news: the trade met nobody there but us.
+        """
         with self._action():
+            book = self.books[symbol]
+            stood = {at: book.outside(-side, at) for at in book.outside_until(-side, price)} if is_recorded else {}
+            for at in stood.keys() - {price}:
+                book.set_outside(-side, at, 0)
             done = self._match(self.markets[symbol], side, price, lots, None)
+            for at, outside in stood.items():
+                book.set_outside(-side, at, outside)
             self._trigger(symbol)
         return done
 

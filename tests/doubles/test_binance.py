@@ -7,7 +7,8 @@ import ccxt
 import pytest
 
 from tests.doubles.book import BUY, SELL
-from tests.doubles.venues import KEY, against, build
+from tests.doubles.clients import against
+from tests.doubles.venues import KEY, build
 from tests.doubles.wire import Double, Key, Request
 
 SYMBOL = "BTC/USDT"

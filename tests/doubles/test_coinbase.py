@@ -11,8 +11,9 @@ from core.instruments import Instrument
 from core.records import Side
 from feeds.dialects import Rule, coinbase
 from tests.doubles.book import BUY, SELL
+from tests.doubles.clients import against
 from tests.doubles.coinbase import new_key
-from tests.doubles.venues import against, build
+from tests.doubles.venues import build
 from tests.doubles.wire import Double
 from tests.fuzz.laws import Records
 

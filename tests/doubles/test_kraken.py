@@ -12,8 +12,9 @@ from core.instruments import Instrument
 from core.records import Side
 from feeds.dialects import Rule, kraken
 from tests.doubles.book import BUY, SELL
+from tests.doubles.clients import against
 from tests.doubles.kraken_shapes import checksum
-from tests.doubles.venues import KEY, MARKETS, against, build
+from tests.doubles.venues import KEY, MARKETS, build
 from tests.doubles.wire import Double, Key
 from tests.feeds.test_dialect_kraken import GUIDE_ASKS, GUIDE_BIDS, GUIDE_CHECKSUM
 from tests.fuzz.laws import Records

@@ -1,23 +1,18 @@
 """Ready-made doubles: one market each, a book, a key and a funded account."""
 
-import asyncio
 import base64
-import time
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
 
 from tests.doubles import binance, coinbase, kraken
 from tests.doubles.binance import Binance
-from tests.doubles.clients import client
 from tests.doubles.clock import Clock
 from tests.doubles.coinbase import Coinbase, new_key
 from tests.doubles.exchange import Exchange
 from tests.doubles.faults import FaultPlan
 from tests.doubles.kraken import Kraken
+from tests.doubles.market import fill_book
 from tests.doubles.orders import Market, Rules
-from tests.doubles.server import served
 from tests.doubles.wire import Double, Key
 
 SECRET = base64.b64encode(b"not a secret: a key of the built-in exchange").decode()
@@ -50,33 +45,4 @@ def build(name: str, clock: Clock | None = None, plan: FaultPlan | None = None, 
     exchange.deposit(KEY.account, market.base, 10**market.base_decimals)
     exchange.deposit(KEY.account, market.quote, funds * 10**market.quote_decimals)
     fill_book(exchange, market)
-    return double
-
-
-def fill_book(exchange: Exchange, market: Market, mid: int = 50_000) -> None:
-    """Ten levels of half a coin on each side, a unit of quote apart, and a first trade."""
-    tick, lots = int(1 / market.tick), int(Decimal("0.5") / market.step)
-    bids = {(mid - step) * tick: lots for step in range(1, 11)}
-    asks = {(mid + step) * tick: lots for step in range(1, 11)}
-    exchange.set_book(market.symbol, bids, asks)
-    exchange.trade(market.symbol, 1, (mid + 1) * tick, int(Decimal("0.00001") / market.step))
-
-
-def against(
-    name: str, script: Callable[[Any, Double], Awaitable[None]], plan: FaultPlan | None = None, **config: Any
-) -> Double:
-    """Run a script with ccxt and a fresh double on the real clock; unknown questions are an error."""
-    double = build(name, Clock(time.time_ns), plan)
-
-    async def run() -> None:
-        async with served(double) as host:
-            venue = client(double, host, **config)
-            try:
-                await venue.load_markets()
-                await asyncio.wait_for(script(venue, double), 30)
-            finally:
-                await venue.close()
-
-    asyncio.run(run())
-    double.verify()
     return double
