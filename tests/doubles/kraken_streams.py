@@ -139,7 +139,7 @@ class Socket(Session):
         return tuple(dict.fromkeys(asset for market in markets for asset in (market.base, market.quote)))
 
     def _balances(self, account: str, assets: tuple[str, ...], kind: str) -> None:
-        data = []
+        data: list[dict[str, Any]] = []
         for asset in assets:
             total = sum(self.double.exchange.balance(account, asset))
             before = self.totals[account].get(asset, 0)
