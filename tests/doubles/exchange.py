@@ -287,8 +287,6 @@ class Exchange:
         for price, entry in self.books[order.market.symbol].entries(SELL, None):
             taken = min(entry.lots, floor(left / (price * order.market.value)))
             lots, left = lots + taken, left - taken * price * order.market.value
-            if taken < entry.lots:
-                break
         return lots
 
     def _fee_bound(self, exact: Fraction) -> int:

@@ -11,10 +11,11 @@ from core.instruments import Instrument
 from core.records import Side
 from feeds.dialects import Rule, coinbase
 from tests.doubles.book import BUY, SELL
-from tests.doubles.clients import against
+from tests.doubles.clients import against, within
 from tests.doubles.coinbase import new_key
+from tests.doubles.transport import HOST
 from tests.doubles.venues import build
-from tests.doubles.wire import Double
+from tests.doubles.wire import Double, Request
 from tests.fuzz.laws import Records
 
 SYMBOL = "BTC/USD"
@@ -188,3 +189,16 @@ def test_our_dialect_keeps_the_doubles_book_and_notices_what_is_wrong(fault: str
         follower.on_frame(double.clock.now_ns(), text.encode())
     assert follower.findings.counts[Rule.GAP] == 1
     double.verify()
+
+
+def test_a_token_is_good_for_its_own_request_only() -> None:
+    async def script(venue: Any, double: Double) -> None:
+        signed = venue.sign("brokerage/accounts", ["v3", "private"], "GET", {})
+        headers = {"authorization": signed["headers"]["Authorization"], "host": HOST}
+        answers = [
+            double.handle(Request("GET", f"/api/v3/brokerage/{path}", headers=headers)).status
+            for path in ("accounts", "key_permissions")
+        ]
+        assert answers == [200, 401]
+
+    within("coinbase", script)

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import aiohttp
 import ccxt
 import pytest
 
 from tests.doubles.book import BUY, SELL
 from tests.doubles.clients import against, within
 from tests.doubles.faults import FAULTS, Fault, FaultPlan
-from tests.doubles.venues import NAMES
+from tests.doubles.server import served
+from tests.doubles.venues import NAMES, build
 from tests.doubles.wire import Bucket, Double
 
 each_venue = pytest.mark.parametrize("name", NAMES)
@@ -227,6 +229,27 @@ def test_a_half_open_connection_stays_open_and_silent(name: str) -> None:
         watching.cancel()
 
     against(name, script)
+
+
+def test_a_half_open_connection_answers_no_ping() -> None:
+    async def run() -> None:
+        double = build("binance")
+        async with (
+            served(double) as host,
+            aiohttp.ClientSession() as session,
+            session.ws_connect(f"ws://{host}/ws", autoping=False) as socket,
+        ):
+            await socket.ping()
+            assert (await socket.receive(5)).type == aiohttp.WSMsgType.PONG
+            double.plan.next("half_open", "ws.ack")
+            await socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 1})
+            await socket.ping()
+            with pytest.raises(TimeoutError):
+                await socket.receive(0.2)
+            assert not socket.closed
+            assert double.sessions[0].is_dead
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("fault", ["drop", "wrong_checksum"])

@@ -247,3 +247,24 @@ def test_the_checksum_is_that_of_the_venues_worked_example() -> None:
         [(market.ticks(price), market.lots(size)) for price, size in side.items()] for side in (GUIDE_BIDS, GUIDE_ASKS)
     )
     assert checksum(market, bids, asks) == GUIDE_CHECKSUM
+
+
+def test_the_book_channel_says_nothing_of_levels_that_others_push_out() -> None:
+    double = build("kraken")
+    raw = Raw(double)
+    raw.say(method="subscribe", params={"channel": "book", "symbol": [SYMBOL], "depth": 10})
+    raw.texts.clear()
+    double.exchange.set_level(SYMBOL, BUY, 499_995, 100_000_000)  # the eleventh: the worst one leaves the view
+    double.exchange.set_level(SYMBOL, BUY, 499_995, 0)  # and is back
+    told = [[(each["price"], each["qty"]) for each in json.loads(text)["data"][0]["bids"]] for text in raw.texts]
+    assert told == [[(49999.5, 1.0)], [(49999.5, 0), (49990.0, 0.5)]]
+
+
+def test_a_token_opens_the_private_channels_for_a_quarter_of_an_hour() -> None:
+    double = build("kraken")
+    token = double.token(KEY, {})["token"]  # type: ignore[attr-defined]
+    for after_s, outcome in ((899, True), (2, False)):
+        double.clock.advance(after_s)
+        raw = Raw(double)
+        raw.say(method="subscribe", params={"channel": "executions", "token": token})
+        assert json.loads(raw.texts[1])["success"] is outcome

@@ -114,7 +114,7 @@ class Bucket:
 
     def take(self, weight: float, now_ns: int) -> float:
         """0 when there was room, else the seconds until there will be."""
-        self.level = max(0.0, self.level - (now_ns - self.seen_ns) / SECOND_NS * self.per_s)
+        self.level = max(0.0, self.level - max(0, now_ns - self.seen_ns) / SECOND_NS * self.per_s)
         self.seen_ns = now_ns
         if self.level + weight > self.size:
             return (self.level + weight - self.size) / self.per_s
