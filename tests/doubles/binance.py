@@ -52,11 +52,11 @@ class Binance(Double):
         api = {
             ("GET", "ping"): route("ping", lambda a, p: {}),
             ("GET", "time"): route("time", lambda a, p: {"serverTime": self.clock.now_ms()}),
-            ("GET", "exchangeInfo"): route("markets", self.exchange_info, more="symbol symbols permissions", weight=20),
+            ("GET", "exchangeInfo"): route("markets", self.exchange_info, more="symbol symbols", weight=20),
             ("GET", "depth"): route("book", self.depth, "symbol", "limit", weight=5),
             ("GET", "trades"): route("trades", self.public_trades, "symbol", "limit", weight=25),
             ("GET", "aggTrades"): route(
-                "trades", self.aggregated, "symbol", "fromId startTime endTime limit", weight=4
+                "trades", self.aggregated, "symbol", "startTime limit", weight=4
             ),
             ("GET", "ticker/bookTicker"): route("top", self.top, "symbol", weight=2),
             ("GET", "account"): route("balance", self.account, more="omitZeroBalances", right="read", weight=20),
@@ -286,7 +286,7 @@ class Binance(Double):
 
     def create(self, key: Key, params: Params) -> Any:
         """A new order."""
-        client_id = params.get("newClientOrderId") or f"venue{self.clock.now_ns()}"
+        client_id = params.get("newClientOrderId") or f"venue-{len(self.exchange.orders)}"
         order = self.exchange.submit(key.account, self._new_order(params, client_id))
         default = "FULL" if params["type"] in ("MARKET", "LIMIT") else "ACK"
         return shapes.made(order, params.get("newOrderRespType", default))
@@ -310,6 +310,8 @@ class Binance(Double):
                 -1100,
                 "Illegal characters found in parameter 'newClientOrderId'; legal range is '^[a-zA-Z0-9-_]{1,36}$'.",
             )
+        if params.get("selfTradePreventionMode", "EXPIRE_TAKER") != "EXPIRE_TAKER":
+            raise refuse(400, -1145, "This symbol only allows EXPIRE_TAKER.")
         if used := {"price", "stopPrice", "timeInForce"} & params.keys() - set(ORDER_NEEDS[kind]):
             raise refuse(400, -1106, f"Parameter '{min(used)}' sent when not required.")
         budget = self._decimal(params, "quoteOrderQty") if "quoteOrderQty" in params else Decimal(0)
@@ -342,7 +344,7 @@ class Binance(Double):
     def cancel(self, key: Key, params: Params) -> Any:
         """Cancel one order, by either id."""
         order = self._order(key, params, REFUSALS["unknown_order"])
-        client_id = params.get("newClientOrderId") or f"venue{self.clock.now_ns()}"
+        client_id = params.get("newClientOrderId") or f"venue-cancel-{order.id}"
         self.cancel_ids[order.id] = client_id
         return shapes.canceled(self.exchange.cancel(key.account, order.id), client_id)
 

@@ -60,14 +60,14 @@ class Coinbase(Double):
         self.routes = self._routes()
 
     def _routes(self) -> dict[tuple[str, str], Route]:
-        listed = "limit cursor product_id product_ids order_status start_date end_date sort_by"
-        fills = "limit cursor order_id order_ids product_id product_ids start_sequence_timestamp end_sequence_timestamp"
+        listed = "limit product_id product_ids order_status start_date"
+        fills = "limit order_id order_ids product_id product_ids start_sequence_timestamp"
         v3 = {
             ("GET", "time"): route("time", self.time),
             ("GET", "market/products"): route("markets", self.list_products, more="limit product_type"),
             ("GET", "market/product_book"): route("book", self.book, "product_id", "limit"),
-            ("GET", "market/products/*/ticker"): route("trades", self.ticker, "path", "limit start end"),
-            ("GET", "accounts"): route("balance", self.accounts, more="limit cursor", right="read"),
+            ("GET", "market/products/*/ticker"): route("trades", self.ticker, "path", "limit"),
+            ("GET", "accounts"): route("balance", self.accounts, more="limit", right="read"),
             ("GET", "transaction_summary"): route("fees", self.summary, right="read"),
             ("GET", "key_permissions"): route("rights", self.permissions, right="read"),
             ("POST", "orders"): route(
@@ -352,6 +352,8 @@ class Coinbase(Double):
         """Own executions, latest first."""
         mine = [fill for fill in self.exchange.fills[::-1] if fill.order.account == key.account]
         mine = [fill for fill in mine if self._since(fill.time_ns, params, "start_sequence_timestamp")]
+        if product := params.get("product_id", params.get("product_ids")):
+            mine = [fill for fill in mine if shapes.product_id(fill.order.market) == product]
         if wanted := params.get("order_id", params.get("order_ids")):
             mine = [fill for fill in mine if shapes.uuid(fill.order.id) == wanted]
         return {"fills": [shapes.my_trade(fill) for fill in mine[: int(params.get("limit", 100))]], "cursor": ""}

@@ -4,12 +4,14 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import ccxt
 import pytest
 
+from tests.doubles import coinbase_shapes, kraken_shapes
 from tests.doubles.book import BUY, SELL
 from tests.doubles.clients import against, within
 from tests.doubles.faults import FAULTS, Fault, FaultPlan
@@ -33,6 +35,12 @@ async def buy(venue: Any, price: float = 49_000) -> Any:
 
 def order_of(double: Double) -> Any:
     return double.exchange.by_client_id("main", ID)
+
+
+def id_at(venue: Any, order: Any) -> str:
+    """The venue's id of an order."""
+    names = {"kraken": kraken_shapes.txid(order), "coinbase": coinbase_shapes.uuid(order.id)}
+    return names.get(venue.id, str(order.id))
 
 
 REFUSALS = {
@@ -124,6 +132,25 @@ def test_a_restart_closes_connections_and_keeps_orders(name: str) -> None:
 
 
 @each_venue
+def test_a_connection_that_closes_is_told_and_another_takes_its_place(name: str) -> None:
+    async def script(venue: Any, double: Double) -> None:
+        watching = asyncio.ensure_future(venue.watch_orders())
+        await listening(double)
+        double.plan.next("disconnect", "ws.order")
+        with suppress(ccxt.NetworkError):  # on Coinbase a list of no orders came before
+            await buy(venue)
+            await watching
+            await asyncio.wait_for(venue.watch_orders(), 5)
+        assert not any(getattr(session, "accounts", None) for session in double.sessions)
+        watching = asyncio.ensure_future(venue.watch_orders())
+        await listening(double)
+        await venue.cancel_order(id_at(venue, order_of(double)), symbol_of(venue))
+        assert (await asyncio.wait_for(watching, 5))[-1]["id"]
+
+    against(name, script)
+
+
+@each_venue
 def test_maintenance_delisting_and_a_balance_changed_by_hand(name: str) -> None:
     async def script(venue: Any, double: Double) -> None:
         symbol = symbol_of(venue)
@@ -143,6 +170,7 @@ def test_maintenance_delisting_and_a_balance_changed_by_hand(name: str) -> None:
         double.plan.next("maintenance", "balance", seconds=60)
         with pytest.raises(ccxt.OperationFailed):
             await venue.fetch_balance()
+        assert name != "kraken" or (await venue.fetch_status())["status"] == "maintenance"
         double.maintained_until_ns = 0
         await venue.fetch_balance()
 
@@ -288,3 +316,41 @@ def test_a_bucket_lets_through_what_it_holds_and_refills() -> None:
     bucket = Bucket(10, 2.0)
     assert [bucket.take(4, 0) for _ in range(3)] == [0.0, 0.0, 1.0]
     assert bucket.take(4, 10**9) == 0.0
+
+
+DEADLINES = {  # by venue: parameters of a create, and whether it is still taken when it is carried out after 8 s
+    "binance": [({"recvWindow": 5000}, False), ({"recvWindow": 20_000}, True)],
+    "coinbase": [({}, True)],
+    "kraken": [({"deadline": 5.0}, False), ({"deadline": 20.0}, True), ({}, True)],
+}
+
+
+@pytest.mark.parametrize(("name", "params", "is_taken"), [(name, *each) for name in NAMES for each in DEADLINES[name]])
+def test_a_late_request_is_taken_before_its_deadline_only(name: str, params: dict[str, Any], is_taken: bool) -> None:
+    async def script(venue: Any, double: Double) -> None:
+        if "deadline" in params:
+            params["deadline"] = venue.iso8601(double.clock.now_ms() + 1000 * int(params["deadline"]))
+        venue.timeout = 1000
+        with pytest.raises(ccxt.RequestTimeout):
+            await venue.create_order(symbol_of(venue), "limit", "buy", 0.01, 49_000, {ID_NAMES[name]: ID} | params)
+        await venue.fetch_balance()  # a later nonce
+        double.clock.advance(8)
+        assert (order_of(double) is not None) is is_taken
+
+    within(name, script, FaultPlan([Fault("late", "create", nth=1, seconds=8)]))
+
+
+def test_a_clock_that_jumps_is_noticed_and_learnt() -> None:
+    async def script(venue: Any, double: Double) -> None:
+        double.plan.next("skew", "balance", seconds=-30)
+        with pytest.raises(ccxt.InvalidNonce):
+            await venue.fetch_balance()
+        await venue.load_time_difference()
+        await venue.fetch_balance()
+
+    against("binance", script)
+
+
+def test_every_fault_is_tried_by_name() -> None:
+    tried = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    assert [name for name in FAULTS if f'"{name}"' not in tried] == []

@@ -187,6 +187,7 @@ class Double:
         self.asked: list[tuple[str, Params]] = []
         self.down_until_ns = 0  # restarting: no connection is taken
         self.maintained_until_ns = 0
+        self.is_late = False  # what is carried out now had come long before
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
         exchange.listeners.append(self._notice)
@@ -201,6 +202,9 @@ class Double:
     def open(self, path: str) -> Session | None:
         """A session for a WebSocket address, None where there is none."""
         raise NotImplementedError
+
+    def arrive(self, request: Request) -> None:
+        """What the venue's door notes of a request that is carried out late."""
 
     def failure(self, name: str, detail: str = "") -> Response:
         """The venue's answer for a fault of ``faults.REFUSED``, for maintenance, and for what it does not know."""
@@ -229,7 +233,7 @@ class Double:
             self.strike(struck[name])
         if self.clock.now_ns() < self.down_until_ns:
             return Response(fate="closed")
-        if self.clock.now_ns() < self.maintained_until_ns:
+        if self.clock.now_ns() < self.maintained_until_ns and found.kind != "status":
             return self.failure("maintenance")
         for name in struck.keys() & faults.REFUSED.keys():
             if name in ("refused", "unanswered"):
@@ -293,7 +297,8 @@ class Double:
 
     def _handled(self, found: Route, request: Request, struck: dict[str, Fault]) -> Response:
         if "late" in struck:
-            self.later(struck["late"].seconds, lambda: self._carried_out(found, request) and None)
+            self.arrive(request)
+            self.later(struck["late"].seconds, lambda: self._late(found, request))
             return Response(fate="hung")
         response = self._carried_out(found, request)
         if "lost_ack" in struck:
@@ -305,6 +310,11 @@ class Double:
         response.delay_s = struck["slow"].seconds if "slow" in struck else 0.0
         response.is_garbled = "garbled" in struck
         return response
+
+    def _late(self, found: Route, request: Request) -> None:
+        self.is_late = True
+        self._carried_out(found, request)
+        self.is_late = False
 
     def _carried_out(self, found: Route, request: Request) -> Response:
         try:
