@@ -43,7 +43,7 @@ def config(double: Double, host: str, key: Key | None = None) -> dict[str, Any]:
         "apiKey": key.api,
         "secret": key.secret,
         "enableRateLimit": False,
-        "timeout": 2000,
+        "timeout": 10_000,
         "timeout_on_exit": 0,  # it is for TLS
         "urls": {"api": turned(_addresses(double.name), host, WEBSOCKET_PATHS.get(double.name, ""))},
         "options": options if double.name == "binance" else {},

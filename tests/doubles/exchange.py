@@ -389,7 +389,7 @@ class Exchange:
             order = next((each for each in waiting if each.market.symbol == symbol and self._is_triggered(each)), None)
             if order is None:
                 return
-            order.status = "open"
+            order.status, order.updated_ns = "open", self.clock.now_ns()
             self._relock(order)
             self._send(OrderEvent("triggered", order))
             if order.is_buy and order.new.price is None:

@@ -103,7 +103,6 @@ class NewOrder:
     stop: int | None = None  # ticks
     is_take_profit: bool = False
     budget: int = 0  # a market buy for so many quote units, with lots = 0
-    tag: str = ""  # what the venue shows beside: its own name of the type
 
 
 @dataclass
