@@ -58,9 +58,11 @@ def client(double: Double, host: str, key: Key | None = None, **more: Any) -> An
 Script = Callable[[Any, Double], Awaitable[None]]
 
 
-def against(name: str, script: Script, plan: FaultPlan | None = None, **config: Any) -> Double:
+def against(
+    name: str, script: Script, plan: FaultPlan | None = None, bases: tuple[str, ...] = ("BTC",), **config: Any
+) -> Double:
     """Run a script with ccxt and a fresh double on sockets and the real clock; unknown questions are an error."""
-    double = build(name, Clock(time.time_ns), plan)
+    double = build(name, Clock(time.time_ns), plan, bases=bases)
 
     async def run() -> None:
         async with served(double) as host:

@@ -236,13 +236,13 @@ class Coinbase(Double):
 
     def accounts(self, key: Key, params: Params) -> Any:
         """Wallets."""
+        places = {
+            asset: market.decimals(asset) for market in self.products.values() for asset in (market.base, market.quote)
+        }
         found = []
-        for market in self.products.values():
-            for asset in (market.base, market.quote):
-                free, held = self.exchange.balance(key.account, asset)
-                found.append(
-                    shapes.account(asset, *(shapes.amount(units, market.decimals(asset)) for units in (free, held)))
-                )
+        for asset, decimals in places.items():
+            free, held = self.exchange.balance(key.account, asset)
+            found.append(shapes.account(asset, *(shapes.amount(units, decimals) for units in (free, held))))
         return {"accounts": found, "has_next": False, "cursor": "", "size": len(found)}
 
     def accounts_v2(self, key: Key, params: Params) -> Any:

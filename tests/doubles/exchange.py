@@ -374,7 +374,8 @@ class Exchange:
         accounts.pay(order.account, fee_asset, fee)
         order.fees += 0 if in_base else fee
         order.updated_ns = public.time_ns
-        fill = Fill(public.id, order, public.price, public.lots, cost, fee, fee_asset, is_maker, public.time_ns)
+        what = public.id, order, public.price, public.lots, cost, fee, fee_asset, is_maker, public.time_ns
+        fill = Fill(len(self.fills) + 1, *what)
         order.fills.append(fill)
         self.fills.append(fill)
         if not order.remaining:

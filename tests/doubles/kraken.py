@@ -155,7 +155,7 @@ class Kraken(Double):
         found = {}
         for market in self.exchange.markets.values():
             for asset in (market.base, market.quote):
-                name, short = shapes.NAMES[asset]
+                name, short = shapes.names(asset)
                 places = {"decimals": market.decimals(asset), "display_decimals": min(5, market.decimals(asset))}
                 found[name] = {"aclass": "currency", "altname": short, **places, "status": "enabled"}
         return found
@@ -196,7 +196,7 @@ class Kraken(Double):
                 free, locked = self.exchange.balance(key.account, asset)
                 places = market.decimals(asset)
                 total, held = shapes.amount(free + locked, places), shapes.amount(locked, places)
-                found[shapes.NAMES[asset][0]] = {"balance": f"{total:f}", "hold_trade": f"{held:f}"}
+                found[shapes.names(asset)[0]] = {"balance": f"{total:f}", "hold_trade": f"{held:f}"}
         return found
 
     def key_info(self, key: Key, params: Params) -> Any:

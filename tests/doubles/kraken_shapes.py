@@ -11,7 +11,7 @@ from tests.doubles.exchange import Exchange
 from tests.doubles.orders import Fill, Market, Order, OrderEvent, TradeEvent
 from tests.doubles.wire import Answer, Response, number
 
-NAMES = {"BTC": ("XXBT", "XBT"), "USD": ("ZUSD", "USD")}  # asset: (name, short name)
+NAMES = {"BTC": ("XXBT", "XBT"), "ETH": ("XETH", "ETH"), "USD": ("ZUSD", "USD")}  # asset: (name, short name)
 REFUSALS = {  # of the engine. The venue documents no word for a repeated client id: that one is ours.
     "tick": "EOrder:Invalid price:Invalid price argument",
     "step": "EGeneral:Invalid arguments:volume",
@@ -35,14 +35,19 @@ def refuse(error: str, status: int = 200) -> Answer:
     return Answer(Response({"error": [error]}, status))
 
 
+def names(asset: str) -> tuple[str, str]:
+    """The venue's name of an asset, and the short one; later assets have one name."""
+    return NAMES.get(asset, (asset, asset))
+
+
 def pair(market: Market) -> str:
     """XXBTZUSD."""
-    return NAMES[market.base][0] + NAMES[market.quote][0]
+    return names(market.base)[0] + names(market.quote)[0]
 
 
 def altname(market: Market) -> str:
     """XBTUSD."""
-    return NAMES[market.base][1] + NAMES[market.quote][1]
+    return names(market.base)[1] + names(market.quote)[1]
 
 
 def txid(order: Order) -> str:
@@ -51,8 +56,8 @@ def txid(order: Order) -> str:
 
 
 def trade_id(fill: Fill) -> str:
-    """A trade's id."""
-    return f"T{fill.id:016}"[:6] + "-" + f"{fill.id:016}"[5:10] + "-" + f"{fill.id:016}"[10:]
+    """A trade's id, unlike its number the only one of all pairs."""
+    return f"T{fill.number:016}"[:6] + "-" + f"{fill.number:016}"[5:10] + "-" + f"{fill.number:016}"[10:]
 
 
 def order_id(text: str) -> int:
@@ -87,9 +92,9 @@ def asset_pair(market: Market, maker_ppm: int, taker_ppm: int) -> dict[str, Any]
     decimals = {"cost_decimals": 5, "pair_decimals": -int(market.tick.as_tuple().exponent), "lot_decimals": 8}
     limits = {"ordermin": f"{market.quantity(market.lots_min):f}", "costmin": f"{market.notional_min:f}"}
     return {
-        "altname": altname(market), "wsname": NAMES[market.base][1] + "/" + NAMES[market.quote][1],
-        "aclass_base": "currency", "base": NAMES[market.base][0], "aclass_quote": "currency",
-        "quote": NAMES[market.quote][0], "lot": "unit", **decimals, "lot_multiplier": 1, "leverage_buy": [],
+        "altname": altname(market), "wsname": names(market.base)[1] + "/" + names(market.quote)[1],
+        "aclass_base": "currency", "base": names(market.base)[0], "aclass_quote": "currency",
+        "quote": names(market.quote)[0], "lot": "unit", **decimals, "lot_multiplier": 1, "leverage_buy": [],
         "leverage_sell": [], "fees": [[0, taker_ppm / 10**4]], "fees_maker": [[0, maker_ppm / 10**4]],
         "fee_volume_currency": "ZUSD", "margin_call": 80, "margin_stop": 40, **limits,
         "tick_size": f"{market.tick:f}", "status": "online" if market.is_trading else "cancel_only",

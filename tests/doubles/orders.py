@@ -109,6 +109,7 @@ class NewOrder:
 class Fill:
     """One execution of an order."""
 
+    number: int  # of all fills
     id: int  # of the trade, which counts up by one in its market
     order: "Order"
     price: int

@@ -89,3 +89,25 @@ def test_a_time_out_takes_the_clients_patience_on_the_doubles_clock(name: str) -
         assert len(double.exchange.open_orders("main")) == 1  # it was late by less
 
     within(name, script, FaultPlan([Fault("late", "create", nth=1, seconds=5)]))
+
+
+@each_venue
+def test_markets_of_one_account_are_kept_apart(name: str) -> None:
+    async def script(venue: Any, double: Double) -> None:
+        first, second = double.exchange.markets
+        assert {first, second} <= set(venue.markets)
+        for symbol in (first, second):
+            await asyncio.wait_for(venue.watch_order_book(symbol), 5)
+        bought = [await venue.create_order(symbol, "limit", "buy", 0.3, 50_001) for symbol in (first, second)]
+        for symbol, order in zip((first, second), bought, strict=True):
+            mine = await venue.fetch_my_trades(symbol)
+            assert [(each["symbol"], each["order"]) for each in mine] == [(symbol, order["id"])]
+            while venue.orderbooks[symbol]["asks"][0][1] > 0.21:
+                await asyncio.wait_for(venue.watch_order_book(symbol), 5)
+        assert double.exchange.trades[first][-1].id == double.exchange.trades[second][-1].id == 2
+        assert len(await venue.fetch_open_orders(second)) == 0
+        balance = await venue.fetch_balance({"v3": True} if name == "coinbase" else {})
+        assert balance["BTC"]["total"] == balance["ETH"]["total"] > 1.29
+        assert 69_000 < balance[first.split("/")[1]]["total"] < 70_000
+
+    against(name, script, bases=("BTC", "ETH"))

@@ -34,15 +34,23 @@ FACES: dict[str, tuple[type[Double], Rules]] = {
 NAMES = tuple(FACES)
 
 
-def build(name: str, clock: Clock | None = None, plan: FaultPlan | None = None, funds: int = 100_000) -> Double:
-    """The double of a venue: BTC at about 50,000, ``funds`` in quote and one BTC in the account."""
+def build(
+    name: str,
+    clock: Clock | None = None,
+    plan: FaultPlan | None = None,
+    funds: int = 100_000,
+    bases: tuple[str, ...] = ("BTC",),
+) -> Double:
+    """The double of a venue: a market for each base at about 50,000, ``funds`` in quote, one of each base."""
     if name not in FACES:
         raise ValueError(f"no double of {name!r}; there are {', '.join(NAMES)}")
     face, rules = FACES[name]
-    market = replace(MARKETS[name])
-    exchange = Exchange(clock or Clock(), [market], rules)
+    quote = MARKETS[name].quote
+    markets = [replace(MARKETS[name], symbol=f"{base}/{quote}") for base in bases]
+    exchange = Exchange(clock or Clock(), markets, rules)
     double = face(exchange, plan, [new_key() if name == "coinbase" else KEY])
-    exchange.deposit(KEY.account, market.base, 10**market.base_decimals)
-    exchange.deposit(KEY.account, market.quote, funds * 10**market.quote_decimals)
-    fill_book(exchange, market)
+    exchange.deposit(KEY.account, quote, funds * 10 ** markets[0].quote_decimals)
+    for market in markets:
+        exchange.deposit(KEY.account, market.base, 10**market.base_decimals)
+        fill_book(exchange, market)
     return double
