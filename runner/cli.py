@@ -7,6 +7,7 @@ parity false, 51 ledger broken, 70 broken invariant, 130 stopped by the operator
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,7 +17,6 @@ import typer
 from rich.progress import Progress
 
 from core.canonical import hash_json
-from core.errors import BadInput
 from core.settings import as_json
 from models import command
 from models.lineage import program
@@ -25,7 +25,7 @@ from runner import retention, show
 from runner.clock import Pacer, parse_speed
 from runner.doctor import examine
 from runner.explain import explain as explain_fill
-from runner.feed import Feed, builtin_feed, tape_feed
+from runner.feed import open_feed
 from runner.holdings import holdings
 from runner.home import Home
 from runner.journal import BOOK_SNAPSHOT_RECORDS, Policy
@@ -101,7 +101,8 @@ def paper(
         str, typer.Option(help="Without a tape: play this market; `builtin` is the only one.")
     ] = "builtin",
     live: Annotated[
-        str | None, typer.Option(help="Play a venue's books as they come: binance, kraken, coinbase.", show_default=False)
+        str | None,
+        typer.Option(help="Play a venue's books as they come: binance, kraken, coinbase.", show_default=False),
     ] = None,
     symbol: Annotated[
         list[str] | None, typer.Option("--symbol", help="Live: such as BTC/USDT; again for more.", show_default=False)
@@ -161,7 +162,7 @@ def paper(
 
             feed = stack.enter_context(following.feed(live, symbol or [], seconds, live_config, record_to))
         else:
-            feed = _feed(tape, market, days, seed, strength, trading.execution.feed_latency_ns)
+            feed = open_feed(tape, market, days, seed, strength, trading.execution.feed_latency_ns)
         plan = make_plan(loaded, feed, trading)
         if not plan.parity:
             show.console(stderr=True).print(f"{', '.join(plan.header['changed'])}: {show.PARITY_LOST}", style="yellow")
@@ -171,18 +172,10 @@ def paper(
             policy = Policy(snapshot_records=snapshot_records or often, segment_records=segment_records)
             found = play(plan, statement, folder, target, pacer, follow, policy)
         except KeyboardInterrupt:
-            goes_on = f"the same command continues the run {target.name}" if feed.end is None else "a live run ends here"
-            show.console(stderr=True).print(f"stopped; {goes_on}", style="yellow")
+            hint = f"the same command continues the run {target.name}" if feed.end is None else "a live run ends here"
+            show.console(stderr=True).print(f"stopped; {hint}", style="yellow")
             raise typer.Exit(command.INTERRUPTED) from None
     _print(as_data, found, show.summary_table(found))
-
-
-def _feed(tape: Path | None, market: str, days: int, seed: int, strength: float, feed_latency_ns: int) -> Feed:
-    if tape is not None:
-        return tape_feed(tape)
-    if market != "builtin":
-        raise BadInput(f"--market {market!r}: the only market is `builtin`; recorded ones are played with --tape")
-    return builtin_feed(days, seed, strength, feed_latency_ns)
 
 
 @app.command()

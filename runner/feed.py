@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from core.canonical import hash_json
-from core.errors import BrokenInvariant, Refused
+from core.errors import BadInput, BrokenInvariant, Refused
 from core.instruments import Instrument
 from core.records import BAR, MINUTE_NS, RECORD, RECORD_BYTES
 from core.settings import as_json
@@ -39,6 +39,15 @@ class Feed:
     latency_ns_max: int = 0  # books: the largest ts_known - ts_event
     book_specs: tuple[BookSpec, ...] = ()  # what MarketStates are made with; none: the tape does not say
     end: Callable[[], None] | None = None  # of a live feed, which is played once: ends it
+
+
+def open_feed(tape: Path | None, market: str, days: int, seed: int, strength: float, feed_latency_ns: int) -> Feed:
+    """The tape if there is one, else the built-in market. Raises BadInput for a market that is none."""
+    if tape is not None:
+        return tape_feed(tape)
+    if market != "builtin":
+        raise BadInput(f"--market {market!r}: the only market is `builtin`; recorded ones are played with --tape")
+    return builtin_feed(days, seed, strength, feed_latency_ns)
 
 
 def tape_feed(path: Path) -> Feed:

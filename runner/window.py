@@ -6,7 +6,7 @@ that long, and no longer: what the window holds is what the feed brings within i
 event at or after ``until_ns``, and known at or after it.
 
 A live feed cannot be held to its bound. A row that is later still is counted, and the exchange is taken to have seen it
-at ``until_ns``: the book is right again, and nothing is decided anew.
+so long before we did: the book is right again, and nothing is decided anew.
 """
 
 from typing import Final
@@ -68,12 +68,13 @@ class Window:
 
     def _in_time(self, rows: np.ndarray) -> np.ndarray:
         """``rows`` as the exchange is taken to have seen them."""
-        late = rows["ts_event"] < self.until_ns
+        earliest = rows["ts_known"] - self._latency_ns_max
+        late = rows["ts_event"] < earliest
         if not late.any():
             return rows
         self.late_rows += int(late.sum())
         rows = rows.copy()
-        rows["ts_event"][late] = self.until_ns
+        rows["ts_event"][late] = earliest[late]
         return rows
 
     def _drop(self, place: np.ndarray) -> None:
@@ -82,13 +83,12 @@ class Window:
 
     def _check(self, rows: np.ndarray) -> None:
         known, event = rows["ts_known"], rows["ts_event"]
-        late = known - event
+        late, late_max = known - event, NEVER if self._is_live else self._latency_ns_max
         before = np.concatenate([[self._last_ns], known[:-1]])
         for wrong, what in (
             (known < before, "is known before the row in front of it: sort by ts_known"),
             (late < 0, "is known before it happened: correct the feed's clock offset"),
-            (late > (NEVER if self._is_live else self._latency_ns_max), f"is known more than {self._latency_ns_max} ns after it happened, the most "
-             "that the feed states"),
+            (late > late_max, f"is known more than {late_max} ns after it happened, the most that the feed states"),
             (rows["instrument"] >= self._instruments, f"is of an instrument beyond the {self._instruments} of the "
              "account"),
         ):  # fmt: skip
