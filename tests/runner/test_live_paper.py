@@ -160,7 +160,8 @@ def test_the_other_venues_and_an_end_by_the_clock(tmp_path: Path, name: str, sym
     async def session() -> tuple[Place, dict[str, Any]]:
         names = {"kraken": "BTC/USD", "coinbase": "BTC-USD"}
         async with FrameServer(name, {names[name]: [script]}) as server:
-            place = make_place(tmp_path, [], instruments=await listed(server, symbol), trading=LIVE)
+            usd = msgspec.structs.replace(LIVE, account=msgspec.structs.replace(LIVE.account, quote="USD"))
+            place = make_place(tmp_path, [], instruments=await listed(server, symbol), trading=usd)
             process = await start(server, place, tmp_path, "--seconds", "4", symbol=symbol)
             return place, await finished(process)
 
