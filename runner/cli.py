@@ -29,9 +29,12 @@ from runner.feed import Feed, builtin_feed, tape_feed
 from runner.holdings import holdings
 from runner.home import Home
 from runner.journal import Policy
+from runner.ops.settings import load_ops, with_flags
+from runner.ops.wiring import Watching
 from runner.paper import close_segment, describe, play
 from runner.plan import header_instruments, make_plan
 from runner.reader import export, open_run, verify
+from runner.secrets import Secrets
 from runner.settings import changed_keys, flat, load_trading
 from runner.verdict import judge
 
@@ -112,6 +115,10 @@ def paper(
     segment_records: Annotated[
         int, typer.Option(min=1, help="Records after which a segment ends.")
     ] = POLICY.segment_records,
+    http: Annotated[
+        str | None, typer.Option(help="Serve /healthz, /readyz and /metrics at HOST:PORT.", show_default=False)
+    ] = None,
+    log: Annotated[bool, typer.Option(help="Write log.jsonl into the run's folder.")] = True,
     as_data: JsonOption = False,
 ) -> None:
     """Play a tape or the built-in market through model, core and simulated venue.
@@ -126,7 +133,7 @@ def paper(
     plan = make_plan(loaded, feed, trading)
     if not plan.parity:
         show.console(stderr=True).print(f"{', '.join(plan.header['changed'])}: {show.PARITY_LOST}", style="yellow")
-    pacer = Pacer(parse_speed(speed))
+    pacer = Pacer(times := parse_speed(speed))
 
     def follow(bars: Iterator[np.ndarray], total: int | None) -> Iterable[np.ndarray]:
         quiet = as_data or not sys.stderr.isatty()
@@ -135,7 +142,9 @@ def paper(
     target = where.run(run or plan.header["run_id"][:16])
     try:
         policy = Policy(snapshot_records=snapshot_records, segment_records=segment_records)
-        found = play(plan, statement, folder, target, pacer, follow, policy)
+        ops = with_flags(load_ops(config), http=http, log=log)
+        watching = Watching(ops, Secrets.of(home), target, plan.header, times)
+        found = play(plan, statement, folder, target, pacer, follow, policy, watching)
     except KeyboardInterrupt:
         show.console(stderr=True).print(f"stopped; the same command continues the run {target.name}", style="yellow")
         raise typer.Exit(command.INTERRUPTED) from None
