@@ -29,6 +29,7 @@ from runner.feed import Feed, builtin_feed, tape_feed
 from runner.holdings import holdings
 from runner.home import Home
 from runner.journal import Policy
+from runner.ops import command as ops_command
 from runner.ops.settings import load_ops, with_flags
 from runner.ops.wiring import Watching
 from runner.paper import close_segment, describe, play
@@ -58,6 +59,9 @@ segment_app = typer.Typer(
     help="The segments of a run's journal: each begins with a checkpoint and replays by itself.", no_args_is_help=True
 )
 app.add_typer(segment_app, name="segment")
+
+alert_app = typer.Typer(help="Alerts to the operator.", no_args_is_help=True)
+app.add_typer(alert_app, name="alert")
 
 HomeOption = Annotated[
     Path,
@@ -373,6 +377,28 @@ def show_config(
     out.print(show.rows_table(rows, f"configuration {hash_json(data)[:16]} of bundle {loaded.id[:16]}"))
     if changed:
         out.print(f"{', '.join(sorted(changed))}: {show.PARITY_LOST}", style="yellow")
+
+
+@alert_app.command("test")
+def alert_test(
+    home: HomeOption = DEFAULT_HOME,
+    config: Annotated[Path | None, typer.Option("--config", help="YAML with `ops:`.", show_default=False)] = None,
+    alert: Annotated[str, typer.Option("--alert", help="Which alert to rehearse.")] = "reconcile_mismatch",
+    timeout: Annotated[float, typer.Option(min=1, max=600, help="Seconds to wait for delivery.")] = 60.0,
+    as_data: JsonOption = False,
+) -> None:
+    """Send one alert to every sink, as a session would, and say what became of it. Exits with 40 if one got nothing."""
+    rows = ops_command.alert_test(home, config, alert, timeout)
+    _print(as_data, rows, show.rows_table(rows, f"alert {alert}"))
+    if any(row["outcome"] != "sent" for row in rows):
+        raise typer.Exit(40)
+
+
+@alert_app.command("ls")
+def alert_ls(as_data: JsonOption = False) -> None:
+    """List every alert: its severity, what it means, whether it can be muted."""
+    rows = ops_command.listing()
+    _print(as_data, rows, show.rows_table(rows, "alerts"))
 
 
 def _print(as_data: bool, data: Any, view: Any) -> None:
