@@ -30,6 +30,8 @@ from runner.holdings import holdings
 from runner.home import Home
 from runner.journal import Policy
 from runner.ops import command as ops_command
+from runner.ops.board import extras
+from runner.ops.board_view import WIDTH, board, board_console, follow_board
 from runner.ops.settings import load_ops, with_flags
 from runner.ops.wiring import Watching
 from runner.paper import close_segment, describe, play
@@ -314,22 +316,29 @@ def ledger_show(
 
 
 @app.command()
-def status(home: HomeOption = DEFAULT_HOME, run: RunOption = None, as_data: JsonOption = False) -> None:
-    """Show a run from its journal alone: equity, positions, risk state, orders, last decisions."""
+def status(
+    home: HomeOption = DEFAULT_HOME,
+    run: RunOption = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow a run that is being written, unverified.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, max=3600, help="--watch: seconds between two looks.")] = 1.0,
+    as_data: JsonOption = False,
+) -> None:
+    """Show a run: equity, positions, risk state, orders, last decisions, last alerts.
+
+    Everything is read and verified from its journal alone. With --watch it is what was committed so far, again and
+    again, until the run is finished or Ctrl-C; with --json too, one line each time.
+    """
     where = Home(home)
-    found = describe(where.existing(run))
+    target = where.existing(run)
+    if watch:
+        follow_board(target, every, as_data=as_data)
+        return
+    found = describe(target)
     if as_data:
         _print_json(found)
         return
-    out = show.console()
-    out.print(show.summary_table(found))
-    for key, title in (
-        ("positions", "positions"),
-        ("open_orders", "open orders"),
-        ("last_decisions", "last decisions"),
-    ):
-        if found[key]:
-            out.print(show.rows_table(found[key], title))
+    out = board_console()
+    out.print(board(found | extras(target), verified=True), width=min(WIDTH, out.width))
     if others := [name for name in where.names() if name != found["run"]]:
         out.print(f"other runs: {', '.join(others)}", markup=False)
 

@@ -12,6 +12,7 @@ from core.records import (
     DECISION,
     FILL,
     ORDER,
+    PPM,
     RECORD,
     DecisionFlag,
     Kind,
@@ -102,9 +103,16 @@ def summary(
         "opening": money(opening, unit),
         "equity": money(equity, unit),
         "net_result": money(equity - opening, unit),
+        "cash": money(int(state["account"]["cash"][0]), unit),
+        "exposure": money(int(state["account"]["exposure"][0]), unit),
+        "realised": money(sum(int(position["realised"]) for position in state["positions"][0]), unit),
+        "unrealised": money(sum(int(item["value"] - item["cost"]) for item in state["positions"][0]), unit),
+        "drawdown_ppm": _drawdown_ppm(state),
         "drawdown_max_ppm": drawdown_ppm,
         "risk_state": RiskState(int(state["risk"]["state"][0])).name,
         "day_stopped": bool(state["risk"]["day_stopped"][0]),
+        "week_stopped": bool(state["risk"]["week_stopped"][0]),
+        "total_stopped": bool(state["risk"]["total_stopped"][0]),
         "holdings": {
             asset: money(units, _asset_unit(instruments, asset))
             for (account, asset), units in sorted(ledger.balances.items())
@@ -115,6 +123,12 @@ def summary(
         "last_decisions": [_decision(instruments, item) for item in counts.last_decisions],
         "last_ts_ns": counts.last_ts,
     }
+
+
+def _drawdown_ppm(state: np.ndarray) -> int:
+    """How far equity is below its peak now."""
+    peak, equity = int(state["risk"]["peak_equity"][0]), int(state["account"]["equity"][0])
+    return (peak - equity) * PPM // peak if peak > 0 else 0
 
 
 def _asset_unit(instruments: tuple[Instrument, ...], asset: str) -> str:
@@ -135,6 +149,7 @@ def _positions(instruments: tuple[Instrument, ...], state: np.ndarray, unit: str
                     "quantity": money(int(position["base_units"]), item.base_unit),
                     "price": money(int(position["price"]), item.tick),
                     "value": money(int(position["value"]), unit),
+                    "unrealised": money(int(position["value"] - position["cost"]), unit),
                 }
             )
     return rows

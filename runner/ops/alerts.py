@@ -12,8 +12,6 @@ from threading import Condition, Lock, Thread
 from time import monotonic
 from typing import Final, Self
 
-import apprise
-
 from core.errors import BadConfig
 from runner.ops.conditions import ALERTS, UNMUTABLE, Alert
 from runner.ops.events import Alerted, Delivery
@@ -198,6 +196,8 @@ def check_mutes(mute: Sequence[str]) -> None:
 
 def sender(name: str, url: Secret) -> Send:
     """What sends to the Apprise URL in the secret ``name``. Raises BadConfig if Apprise does not know it."""
+    import apprise  # its hundred services take a third of a second, which only those with a sink should wait
+
     logging.getLogger("apprise").setLevel(logging.WARNING)  # below that it tells what it sends
     client = apprise.Apprise()
     if not client.add(url.reveal()):

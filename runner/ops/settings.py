@@ -1,7 +1,8 @@
 """The section ``ops:`` of the runner's YAML: what is watched and who is told. Nothing in it changes a result."""
 
+import ipaddress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -9,9 +10,9 @@ from core.errors import BadConfig
 from core.plain_yaml import parse_yaml
 from core.settings import Section, parse, within
 from runner.ops.alerts import check_mutes
-from runner.ops.web import parse_address
 
-SECTION = "ops"
+SECTION: Final = "ops"
+_LOCAL_NAMES: Final = ("localhost",)
 
 
 class Ops(Section, frozen=True, kw_only=True):
@@ -37,6 +38,29 @@ class Ops(Section, frozen=True, kw_only=True):
         if self.http:
             parse_address(self.http, public=self.http_public)
         return self
+
+
+def parse_address(text: str, *, public: bool) -> tuple[str, int]:
+    """``HOST:PORT``. Raises BadConfig if it is none, or lies beyond this machine and ``public`` is not set."""
+    host, colon, port = text.rpartition(":")
+    host = host.strip("[]")
+    if not colon or not host or not port.isdigit() or int(port) > 65_535:
+        raise BadConfig(f"ops.http: {text!r}: HOST:PORT expected, such as 127.0.0.1:9464")
+    if not public and not _is_local(host):
+        raise BadConfig(
+            f"ops.http: {host} can be reached from other machines, and the pages ask for no password; use 127.0.0.1, "
+            "or say ops.http_public: true behind a firewall"
+        )
+    return host, int(port)
+
+
+def _is_local(host: str) -> bool:
+    if host in _LOCAL_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name may mean anything
 
 
 def with_flags(ops: Ops, *, http: str | None, log: bool) -> Ops:

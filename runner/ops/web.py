@@ -5,7 +5,6 @@ a server in its loop would be silent exactly when somebody asks why. It reads, a
 """
 
 import asyncio
-import ipaddress
 from threading import Event as Flag
 from threading import Thread
 from typing import Final, Self
@@ -14,34 +13,10 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
-from core.errors import BadConfig, BadInput
+from core.errors import BadInput
 from runner.ops.health import Health, Report
 
 START_S: Final = 10.0
-_LOCAL_NAMES: Final = ("localhost",)
-
-
-def parse_address(text: str, *, public: bool) -> tuple[str, int]:
-    """``HOST:PORT``. Raises BadConfig if it is none, or lies beyond this machine and ``public`` is not set."""
-    host, colon, port = text.rpartition(":")
-    host = host.strip("[]")
-    if not colon or not host or not port.isdigit() or int(port) > 65_535:
-        raise BadConfig(f"ops.http: {text!r}: HOST:PORT expected, such as 127.0.0.1:9464")
-    if not public and not _is_local(host):
-        raise BadConfig(
-            f"ops.http: {host} can be reached from other machines, and the pages ask for no password; use 127.0.0.1, "
-            "or say ops.http_public: true behind a firewall"
-        )
-    return host, int(port)
-
-
-def _is_local(host: str) -> bool:
-    if host in _LOCAL_NAMES:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False  # a name may mean anything
 
 
 class Web:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from runner.home import Run
 from runner.journal import Journal
@@ -14,11 +14,13 @@ from runner.ops.log import NAME, Log
 from runner.ops.metrics import Metrics
 from runner.ops.narrate import Narrator
 from runner.ops.redact import Redaction
-from runner.ops.settings import Ops
+from runner.ops.settings import Ops, parse_address
 from runner.ops.watch import Watch
-from runner.ops.web import Web, parse_address
 from runner.secrets import Secrets
 from runner.session import Session
+
+if TYPE_CHECKING:
+    from runner.ops.web import Web
 
 FLUSH_S: Final = 10.0  # how long the end of a session waits for alerts to go out
 
@@ -83,6 +85,8 @@ class Watching:
 
     def __enter__(self) -> Self:
         if self._ops.http:
+            from runner.ops.web import Web  # aiohttp: a quarter of a second, for those who ask for it
+
             address = parse_address(self._ops.http, public=self._ops.http_public)
             labels = {"mode": self.log.mode, "run": self.log.run}
             self.web = Web(address, self.health, self.metrics.registry, labels)

@@ -14,7 +14,8 @@ from core.errors import BadConfig, BadInput
 from core.records import RiskState
 from runner.ops.health import Health
 from runner.ops.metrics import Metrics
-from runner.ops.web import Web, parse_address
+from runner.ops.settings import parse_address
+from runner.ops.web import Web
 from runner.plan import header_core
 from tests.runner.watched import free_port
 
