@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -21,7 +21,6 @@ from core.records import (
     RiskState,
     Side,
 )
-from runner.ledger import Ledger
 from runner.plan import header_instruments
 
 _LAST_DECISIONS: Final = 5
@@ -71,8 +70,14 @@ def money(units: int, unit: str) -> str:
     return format(units * Decimal(unit), "f")
 
 
+class Balances(Protocol):
+    """What is needed of a ledger (``runner.ledger``)."""
+
+    balances: dict[tuple[str, str], int]  # (account, asset) -> units
+
+
 def summary(
-    header: dict[str, Any], counts: Tally, state: np.ndarray, drawdown_ppm: int, ledger: Ledger
+    header: dict[str, Any], counts: Tally, state: np.ndarray, drawdown_ppm: int, ledger: Balances
 ) -> dict[str, Any]:
     """The session with ``header`` after ``counts``; ``state`` is the core's, ``drawdown_ppm`` the largest it saw."""
     instruments = header_instruments(header)

@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from core.errors import BadConfig
 from runner.ops.conditions import ALERTS, UNMUTABLE, Alert
-from runner.ops.events import Alerted, Delivery
+from runner.ops.events import Alerted, Delivery, Fate
 from runner.ops.log import Log
 from runner.secrets import Secret
 
@@ -110,7 +110,7 @@ class Sink:
             was_closing = self._closing_at is not None
             self._changed.wait_for(lambda: self._closing_at is not None and not was_closing, seconds)
 
-    def _told(self, alert: Alert, outcome: str, attempts: int, detail: str) -> None:
+    def _told(self, alert: Alert, outcome: Fate, attempts: int, detail: str) -> None:
         self._log.emit(
             Delivery(
                 mode=self._log.mode,
@@ -119,7 +119,7 @@ class Sink:
                 sink=self.name,
                 outcome=outcome,
                 attempts=attempts,
-                detail=detail,  # type: ignore[arg-type]
+                detail=detail,
             )
         )
 

@@ -28,13 +28,13 @@ _TAIL_BYTES: Final = 262_144  # of the log, for its last alerts
 _LAST_ALERTS: Final = 5
 
 
-class Balances:
-    """What ``runner.summary`` needs of a ledger: the sums of its entries."""
+class Sums:
+    """The sums of a ledger's entries, as ``runner.summary`` needs them."""
 
     def __init__(self, reader: Reader) -> None:
         with sqlite_errors(reader.run.journal, DAMAGED):
             rows = reader.connection.execute("SELECT account, asset, SUM(delta) FROM entry GROUP BY account, asset")
-            self.balances = {(account, asset): int(units) for account, asset, units in rows}
+            self.balances: dict[tuple[str, str], int] = {(account, asset): int(units) for account, asset, units in rows}
 
 
 class Follower:
@@ -55,7 +55,7 @@ class Follower:
             replay = self._advance(reader)
             found = summary(
                 reader.header, self._counts, replay.state, int(replay.state["risk"]["drawdown_max_ppm"][0]),
-                Balances(reader),
+                Sums(reader),
             )  # fmt: skip
             finished = reader.seal is not None
         about = {key: value for key, value in read_about(self._run).items() if key != "bundle"}

@@ -15,6 +15,8 @@ from core.errors import BadInput
 Mode = Literal["paper", "shadow", "dryrun", "live"]
 Level = Literal["info", "warning", "error"]
 Severity = Literal["page", "warn"]
+Outcome = Literal["finished", "stopped"]
+Fate = Literal["sent", "retry", "given_up", "dropped"]
 Count = Annotated[int, Meta(ge=0)]
 
 
@@ -42,7 +44,7 @@ class Started(Event, frozen=True, kw_only=True, tag="session_started"):
 class Ended(Event, frozen=True, kw_only=True, tag="session_ended"):
     """The process is done with the run: ``finished``, or ``stopped`` by its operator."""
 
-    outcome: Literal["finished", "stopped"]
+    outcome: Outcome
     records: Count
 
 
@@ -175,7 +177,7 @@ class Delivery(Event, frozen=True, kw_only=True, tag="alert_delivery"):
 
     alert: str
     sink: str
-    outcome: Literal["sent", "retry", "given_up", "dropped"]
+    outcome: Fate
     attempts: Count
     detail: str
 

@@ -23,7 +23,7 @@ _INFER: Final = "model"  # the stage of the session that is inference
 _QUANTILES: Final = (50, 90, 99)
 
 
-disable_created_metrics()  # a family of times beside each counter, which nobody asked for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a family of times beside each counter, which nobody asked for
 
 
 class Metrics:

@@ -124,15 +124,15 @@ class Narrator:
             if record[BODY + 1] == OrderState.FILLED:
                 return  # its fills were told
             yield OrderEnd(
-                **self._common, **self._at(number, record), order_id=record[BODY],
+                **self._at(number, record), order_id=record[BODY],
                 pair=self._pair(record), state=OrderState(record[BODY + 1]).name,
                 reason_code=Reason(record[REASON]).name,
             )  # fmt: skip
         elif kind == Kind.RISK:
             yield self._on_risk(number, record)
 
-    def _at(self, number: int, record: Record) -> dict[str, int]:
-        return {"record": number, "market_ns": record[TS_KNOWN]}
+    def _at(self, number: int, record: Record) -> dict[str, Any]:
+        return self._common | {"record": number, "market_ns": record[TS_KNOWN]}
 
     def _pair(self, record: Record) -> str:
         return self._instruments[record[INSTRUMENT]].symbol
@@ -154,7 +154,7 @@ class Narrator:
             check, self._checks = self._checks.get(reason), {}
             judged = check is not None and check[FLAGS] == Verdict.REFUSED
             yield Refusal(
-                **self._common, **self._at(number, record), pair=self._pair(record), side=Side(record[SIDE]).name,
+                **self._at(number, record), pair=self._pair(record), side=Side(record[SIDE]).name,
                 reason_code=Reason(reason).name, value=check[BODY + 1] if check and judged else None,
                 limit=check[BODY + 2] if check and judged else None,
             )  # fmt: skip
@@ -178,8 +178,7 @@ class Narrator:
         checks, self._checks = self._checks, {}
         order_id, reason = record[BODY], Reason(record[REASON]).name
         if record[FLAGS] & ACTION_MASK == Action.CANCEL:
-            common = self._at(number, record)
-            return Cancel(**self._common, **common, order_id=order_id, pair=self._pair(record), reason_code=reason)
+            return Cancel(**self._at(number, record), order_id=order_id, pair=self._pair(record), reason_code=reason)
         if self._cycle is None:
             self._cycle = _Cycle(record[TS_KNOWN])
         self._cycle.orders += 1
@@ -193,22 +192,22 @@ class Narrator:
         self._orders[order_id] = (float(entry), record[TS_KNOWN])
         opens = record[FLAGS] & ACTION_MASK == Action.OPEN
         tick, prediction = self._ticks[index], self._predictions.get(index)
-        take, stop = self._leaving(index, entry, prediction) if opens else (0, 0)
+        params = self._config["markets"][index]["params"]
+        take, stop = _leaving(params, entry, prediction) if opens else (0, 0)
         sign = 1 if side == Side.BUY else -1
         age = checks.get(Reason.STALE)
         lat_ms = (age[BODY + 1] if age else 0) / 1e6
         edge, cost = self._edge_ticks(index, entry)
         conf = max(prediction[BODY : BODY + 2]) / PPM if prediction and opens else None
-        lot, slip = float(self._instruments[index].lot), int(self._config["markets"][index]["params"]["slippage_ppm"])
+        lot, slip = float(self._instruments[index].lot), int(params["slippage_ppm"])
         return Signal(
-            **self._common,
             **self._at(number, record),
             order_id=order_id,
             pair=self._instruments[index].symbol,
             side=Side(side).name,
             action=Action(record[FLAGS] & ACTION_MASK).name,
             quantity=round(qty * lot, _DIGITS),
-            tier=None if conf is None else self._tier(conf),
+            tier=None if conf is None else _tier(self._config, conf),
             conf=conf,
             entry=round(entry * tick, _DIGITS),
             tp=round((entry + sign * take) * tick, _DIGITS) if take else None,
@@ -220,32 +219,10 @@ class Narrator:
             reason_code=Reason(record[REASON]).name,
             edge_ticks=edge,
             cost_to_take=cost,
-            context_mult=self._multiplier(),
+            context_mult=_multiplier(self._config, self._risk_state),
             inventory=round(self._lots[index] * lot, _DIGITS),
             latency_ms=lat_ms,
         )
-
-    def _tier(self, conf: float) -> str:
-        return "HIGH" if conf * PPM >= int(self._config["high_confidence_ppm"]) else "STANDARD"
-
-    def _multiplier(self) -> float:
-        """What the risk state leaves of a size."""
-        if self._risk_state == RiskState.CAUTION:
-            return int(self._config["caution_multiplier_ppm"]) / PPM
-        return 1.0 if self._risk_state == RiskState.NORMAL else 0.0
-
-    def _leaving(self, index: int, entry: int, prediction: Record | None) -> tuple[int, int]:
-        """Distances in ticks of take-profit and stop-loss as ``core.bracket`` reads the settings; 0: none."""
-        params = self._config["markets"][index]["params"]
-        sigma = -(-max(0, prediction[BODY + 3]) * entry // PPM) if prediction else 0
-
-        def distance(name: str) -> int:
-            return int(params[f"{name}_ticks"]) or sigma * int(params[f"{name}_sigma_ppm"]) // PPM
-
-        take, stop = distance("take_profit"), distance("stop_loss")
-        if not take and stop and params["reward_risk_ppm"]:
-            take = max(1, -(-stop * int(params["reward_risk_ppm"]) // PPM))
-        return take, stop
 
     def _edge_ticks(self, index: int, price: int) -> tuple[float, float]:
         """Edge and cost of the decision an order follows from, in ticks; zeros if it follows from none."""
@@ -266,7 +243,6 @@ class Narrator:
         sign = 1 if side == Side.BUY else -1
         self._lots[index] += sign * qty
         return Filled(
-            **self._common,
             **self._at(number, record),
             order_id=order_id,
             exec_id=record[BODY + 4],
@@ -281,7 +257,6 @@ class Narrator:
     def _on_risk(self, number: int, record: Record) -> RiskChange:
         state_from, self._risk_state, metric, value, limit = record[BODY : BODY + 5]
         return RiskChange(
-            **self._common,
             **self._at(number, record),
             state_from=RiskState(state_from).name,
             state_to=RiskState(self._risk_state).name,
@@ -290,3 +265,27 @@ class Narrator:
             value=value,
             limit=limit,
         )
+
+
+def _tier(config: np.void, conf: float) -> str:
+    return "HIGH" if conf * PPM >= int(config["high_confidence_ppm"]) else "STANDARD"
+
+
+def _multiplier(config: np.void, risk_state: int) -> float:
+    """What the risk state leaves of a size."""
+    if risk_state == RiskState.CAUTION:
+        return int(config["caution_multiplier_ppm"]) / PPM
+    return 1.0 if risk_state == RiskState.NORMAL else 0.0
+
+
+def _leaving(params: np.void, entry: int, prediction: Record | None) -> tuple[int, int]:
+    """Distances in ticks of take-profit and stop-loss as ``core.bracket`` reads the settings; 0: none."""
+    sigma = -(-max(0, prediction[BODY + 3]) * entry // PPM) if prediction else 0
+
+    def distance(name: str) -> int:
+        return int(params[f"{name}_ticks"]) or sigma * int(params[f"{name}_sigma_ppm"]) // PPM
+
+    take, stop = distance("take_profit"), distance("stop_loss")
+    if not take and stop and params["reward_risk_ppm"]:
+        take = max(1, -(-stop * int(params["reward_risk_ppm"]) // PPM))
+    return take, stop

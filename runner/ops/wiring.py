@@ -8,7 +8,7 @@ from runner.home import Run
 from runner.journal import Journal
 from runner.ops.alerts import Alerts
 from runner.ops.conditions import Conditions, alert, failure
-from runner.ops.events import Ended, Started
+from runner.ops.events import Ended, Outcome, Started
 from runner.ops.health import Health
 from runner.ops.log import NAME, Log
 from runner.ops.metrics import Metrics
@@ -105,7 +105,7 @@ class Watching:
             self._watch.close()
         if error is None or isinstance(error, KeyboardInterrupt):
             count = self._journal.count if self._journal is not None else 0
-            outcome = "finished" if error is None else "stopped"
+            outcome: Outcome = "finished" if error is None else "stopped"
             self.log.emit(Ended(mode=self.log.mode, run=self.log.run, outcome=outcome, records=count))
         else:
             event = self.log.failed(error)

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from core.errors import BadInput, BadTape
 from runner.clock import Latency
 from runner.home import Run
+from runner.journal import Journal
 from runner.ops import watch as module
 from runner.ops.alerts import Alerts
 from runner.ops.conditions import Conditions
@@ -126,7 +128,6 @@ def test_a_lone_cycle_is_told_when_nothing_follows(tmp_path: Path, header: dict,
 
 def test_a_session_that_fails_is_told_and_alerted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk is full in the middle: the log says so, the operator is paged, no secret shows."""
-    from runner.journal import Journal
 
     def full(self: Journal) -> None:
         raise BadTape("journal.db: database or disk is full; trading stopped")
@@ -150,8 +151,6 @@ def test_a_missing_secret_stops_before_anything_begins(tmp_path: Path) -> None:
 
 def test_health_and_metrics_are_served_while_paper_plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked at the last record of a real session: ready, and its own numbers."""
-    import urllib.request
-
     port, answers = watched.free_port(), {}
     ended = Log.emit
 
