@@ -1,8 +1,9 @@
 """A watched run: log, metrics, alerts and web server around one session, opened before its journal and closed after."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Self
 
 from runner.home import Run
 from runner.journal import Journal
@@ -19,11 +20,6 @@ from runner.ops.watch import Watch
 from runner.secrets import Secrets
 from runner.session import Session
 
-if TYPE_CHECKING:
-    from runner.ops.web import Web
-
-FLUSH_S: Final = 10.0  # how long the end of a session waits for alerts to go out
-
 
 class Watching:
     """Use it as a context manager around the journal and the session; ``attach`` them when they are there."""
@@ -31,17 +27,15 @@ class Watching:
     def __init__(self, ops: Ops, secrets: Secrets, run: Run, header: dict[str, Any], speed: float | None) -> None:
         """``speed``: of a recorded market, in multiples of real time; None: as fast as it goes.
 
-        Raises BadInput or BadConfig for a sink without its secret, or an address that cannot be listened on.
+        Raises BadInput for a sink without its secret. Entering it raises BadConfig for a URL that is none of a sink,
+        and BadInput for an address that cannot be listened on.
         """
         self._ops, self._header, self._threaded = ops, header, speed is not None
-        sinks = [(name, secrets.need(name)) for name in ops.sinks]
-        path = run.folder / NAME if ops.log else Path("/dev/null")
-        self.log = Log.open(path, Redaction(secrets.known), header["mode"], run.name)
-        self.alerts = Alerts(self.log, sinks, mute=ops.mute, repeat_s=ops.repeat_s)
+        self._sinks = [(name, secrets.need(name)) for name in ops.sinks]
+        self._redaction, self._run = Redaction(secrets.known), run
         self.metrics = Metrics(header, run.name)
         interval_s = header["interval_ns"] / 1e9 / speed if speed else 0.0
         self.health = Health(run.journal, interval_s + ops.stale_ms / 1000)
-        self.web: Web | None = None
         self._watch: Watch | None = None
         self._journal: Journal | None = None
 
@@ -84,21 +78,24 @@ class Watching:
             self._watch.turn()
 
     def __enter__(self) -> Self:
-        if self._ops.http:
-            from runner.ops.web import Web  # aiohttp: a quarter of a second, for those who ask for it
+        ops, mode, run = self._ops, self._header["mode"], self._run
+        path = run.folder / NAME if ops.log else Path("/dev/null")
+        with ExitStack() as opening:
+            self.log = opening.enter_context(Log.open(path, self._redaction, mode, run.name))
+            self.alerts = opening.enter_context(Alerts(self.log, self._sinks, mute=ops.mute, repeat_s=ops.repeat_s))
+            if ops.http:
+                from runner.ops.web import Web  # aiohttp: a quarter of a second, for those who ask for it
 
-            address = parse_address(self._ops.http, public=self._ops.http_public)
-            labels = {"mode": self.log.mode, "run": self.log.run}
-            self.web = Web(address, self.health, self.metrics.registry, labels)
-            self.log.adopt("aiohttp")
+                self.log.adopt("aiohttp")
+                address = parse_address(ops.http, public=ops.http_public)
+                labels = {"mode": mode, "run": run.name}
+                opening.enter_context(Web(address, self.health, self.metrics.registry, labels))
+            self._opened = opening.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._tell_end(error)
-        self.alerts.close(FLUSH_S)
-        if self.web is not None:
-            self.web.close()
-        self.log.close()
+        with self._opened:
+            self._tell_end(error)
 
     def _tell_end(self, error: BaseException | None) -> None:
         if self._watch is not None:

@@ -193,6 +193,14 @@ def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
         assert broken.lost == 1
 
 
+def test_a_part_of_a_url_is_a_secret_too() -> None:
+    """Libraries tell of hosts and paths alone: what they are parts of is known."""
+    clean = Redaction(lambda: ["slack://botname/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXr"]).text(
+        "gave up on TIiajkdnlazkcOXr"
+    )
+    assert clean == "gave up on ***"
+
+
 def test_a_secret_object_in_a_line_is_hidden(canary_log: tuple[Log, io.BytesIO]) -> None:
     log, file = canary_log
     log.problem("x", f"{Secret('not-among-the-known')}")

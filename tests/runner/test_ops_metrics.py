@@ -1,11 +1,18 @@
 """/metrics: the names that are fixed are there, the others keep Prometheus's rules, and values follow the session."""
 
+import json
 import re
 import shutil
 import subprocess
+import time
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
+import yaml
 from prometheus_client import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -16,13 +23,14 @@ from core.records import Kind, RiskState
 from runner.clock import Latency
 from runner.ops.conditions import Conditions
 from runner.ops.events import OrderEnd, Problem, parse_line
+from runner.ops.health import Health
 from runner.ops.metrics import Metrics
 from runner.ops.narrate import Narrator
+from runner.ops.web import Web
 from runner.plan import header_core
 from tests.runner import watched
 
 FIXED = {"event_lag_ms", "queue_depth", "p50_infer_ms", "p90_infer_ms", "p99_infer_ms", "drops", "risk_halted"}
-BASE_UNITS = ("_seconds", "_ratio", "_info", "_total", "_bytes")
 UNITS_THAT_ARE_NOT_BASE = re.compile(r"_(ms|us|ns|milliseconds|minutes|hours|percent|kb|mb)(_|$)")
 
 
@@ -166,3 +174,43 @@ def test_bins_hold_what_was_added() -> None:
 def test_conditions_of_a_calm_session_are_none(logged: watched.Session) -> None:
     conditions = Conditions(12)
     assert [alert for line in logged.lines for alert in conditions.on(parse_line(line))] == []
+
+
+@pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed (Debian: prometheus)")
+def test_a_real_prometheus_scrapes_it(metrics: Metrics, tmp_path: Path) -> None:
+    """A server of Prometheus takes the page, and a query finds each fixed name and a quantile of a histogram."""
+    (tmp_path / "journal.db").touch()
+    health = Health(tmp_path / "journal.db", 60.0)
+    port = watched.free_port()
+    with Web(("127.0.0.1", 0), health, metrics.registry, {}) as page:
+        scrape = {"job_name": "runner", "static_configs": [{"targets": [f"127.0.0.1:{page.port}"]}]}
+        config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [scrape]}
+        (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+        command = [
+            "prometheus",
+            f"--config.file={tmp_path / 'prometheus.yml'}",
+            f"--storage.tsdb.path={tmp_path / 'db'}",
+        ]
+        with open(tmp_path / "server.log", "wb") as log:
+            server = subprocess.Popen(
+                [*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=subprocess.STDOUT
+            )
+        try:
+            total = 'histogram_quantile(0.5, sum by (le) (portcullis_stage_seconds_bucket{stage="total"}))'
+            for query in (*sorted(FIXED), total):
+                assert ask(port, query), f"{query}: nothing; {(tmp_path / 'server.log').read_text()[-2000:]}"
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def ask(port: int, query: str) -> list:
+    """What the server on ``port`` answers to ``query``, once it has scraped."""
+    url = f"http://127.0.0.1:{port}/api/v1/query?{urlencode({'query': query})}"
+    ends = time.monotonic() + 60
+    while time.monotonic() < ends:
+        with suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
+            if result := json.load(answer)["data"]["result"]:
+                return result
+        time.sleep(0.2)
+    return []

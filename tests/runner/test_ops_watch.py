@@ -1,6 +1,7 @@
 """Watching changes nothing: the journal's bytes are the same, and no fault of the watcher stops a session."""
 
 import json
+import socket
 import threading
 import time
 import urllib.request
@@ -95,6 +96,7 @@ def test_a_recorded_market_waits_and_a_live_one_drops(
         for first, data in pieces(records[:2000]):
             parts.watch.appended(first, data)
         waited = time.monotonic() - started
+        assert parts.metrics.live.queues["watch"]() <= 4
         parts.watch.close()
         if lossless:
             assert parts.watch.dropped == 0 and waited > 0.2
@@ -140,7 +142,9 @@ def test_a_session_that_fails_is_told_and_alerted(tmp_path: Path, monkeypatch: p
     text = (tmp_path / "home/runs/watched/log.jsonl").read_text()
     names = [json.loads(line)["event"] for line in text.splitlines()]
     assert names[-3:] == ["session_failed", "alert", "alert_delivery"] and "session_ended" not in names
-    assert "canary" not in text and "disk is full" in text
+    assert "disk is full" in text
+    for path in (tmp_path / "home").rglob("*"):
+        assert path.is_dir() or b"canary" not in path.read_bytes(), path
 
 
 def test_a_missing_secret_stops_before_anything_begins(tmp_path: Path) -> None:
@@ -170,3 +174,12 @@ def test_health_and_metrics_are_served_while_paper_plays(tmp_path: Path, monkeyp
     p99 = next(line for line in answers["metrics"].splitlines() if line.startswith("p99_infer_ms{"))
     assert float(p99.split()[-1]) > 0
     assert Latency().bins()[1].tolist() == []
+
+
+def test_an_address_that_is_taken_begins_nothing(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(BadInput, match="use another port"):
+            watched.play_watched(tmp_path, Ops(http=f"127.0.0.1:{taken.getsockname()[1]}"))
+    assert not (tmp_path / "home/runs/watched/journal.db").exists()

@@ -62,6 +62,7 @@ def test_ready_once_the_session_has_begun(place: Place) -> None:
 
 
 def test_both_paths_say_the_same(place: Place) -> None:
+    assert place.get("/health") == place.get("/healthz")
     place.health.seen()
     for late_s in (0, 10):
         place.now_s += late_s
