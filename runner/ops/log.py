@@ -43,10 +43,17 @@ class Log:
 
     @classmethod
     def open(cls, path: Path, redaction: Redaction, mode: Mode, run: str) -> Self:
-        """A log that goes on at the end of the file ``path``, which its owner alone may read."""
+        """A log that goes on at the end of the file ``path``, which its owner alone may read.
+
+        What a crash cut off in the middle of a line stays a line of its own.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
+        cut_off = path.is_file() and _last_byte(path) not in (b"", b"\n")
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        return cls(os.fdopen(descriptor, "ab"), redaction, mode, run)
+        file = os.fdopen(descriptor, "ab")
+        if cut_off:
+            file.write(b"\n")
+        return cls(file, redaction, mode, run)
 
     def emit(self, event: Event) -> None:
         """Write ``event``."""
@@ -102,6 +109,12 @@ class _Adopted(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
         self._log.problem(record.name, record.getMessage(), error)
+
+
+def _last_byte(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - 1))
+        return file.read()
 
 
 def _encode(value: Any, **_: Any) -> bytes:

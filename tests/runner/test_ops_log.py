@@ -193,6 +193,17 @@ def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
         assert broken.lost == 1
 
 
+def test_a_line_that_a_crash_cut_off_spoils_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    for end in ("", '{"cut": "o', "\n"):
+        with open(path, "a") as file:
+            file.write(end)
+        with Log.open(path, Redaction(tuple), "paper", "r") as log:
+            log.problem("a", "b")
+    lines = path.read_text().splitlines()
+    assert [json.loads(line)["event"] for line in lines if line and line != '{"cut": "o'] == ["problem"] * 3
+
+
 def test_a_part_of_a_url_is_a_secret_too() -> None:
     """Libraries tell of hosts and paths alone: what they are parts of is known."""
     clean = Redaction(lambda: ["slack://botname/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXr"]).text(
