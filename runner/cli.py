@@ -4,17 +4,11 @@ Exit codes: 0 done, 2 wrong usage, 30 bad input, 31 bad tape or journal, 32 bad 
 parity false, 51 ledger broken, 70 broken invariant, 130 stopped by the operator.
 """
 
-import json
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import numpy as np
 import typer
-from rich.progress import Progress
 
 from core.canonical import hash_json
 from core.settings import as_json
@@ -22,15 +16,28 @@ from models import command
 from models.lineage import program
 from models.statement import verify_bundle
 from runner import retention, show
-from runner.clock import Pacer, parse_speed
+from runner.cli_play import paper, record
 from runner.doctor import examine
 from runner.explain import explain as explain_fill
-from runner.feed import open_feed
 from runner.holdings import holdings
 from runner.home import Home
-from runner.journal import BOOK_SNAPSHOT_RECORDS, Policy
-from runner.paper import close_segment, describe, play
-from runner.plan import header_instruments, make_plan
+from runner.ops import command as ops_command
+from runner.ops.board import extras
+from runner.ops.board_view import WIDTH, board, board_console, follow_board
+from runner.options import (
+    DEFAULT_HOME,
+    DEFAULT_STORE,
+    BundleOption,
+    ConfigOption,
+    HomeOption,
+    JsonOption,
+    RunOption,
+    StoreOption,
+    print_json,
+    print_view,
+)  # fmt: skip
+from runner.paper import close_segment, describe
+from runner.plan import header_instruments
 from runner.reader import export, open_run, verify
 from runner.settings import changed_keys, flat, load_trading
 from runner.verdict import judge
@@ -56,24 +63,10 @@ segment_app = typer.Typer(
 )
 app.add_typer(segment_app, name="segment")
 
-HomeOption = Annotated[
-    Path,
-    typer.Option(
-        "--home", envvar="PORTCULLIS_HOME", help="Folder with trust/ and runs/.", show_default="~/.portcullis"
-    ),
-]
-RunOption = Annotated[str | None, typer.Option("--run", help="Name of the run; the latest if left out.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print plain data for programs.")]
-BundleOption = Annotated[
-    Path | None, typer.Option("--bundle", help="Bundle folder; <store>/promoted if left out.", show_default=False)
-]
-StoreOption = Annotated[Path, typer.Option("--store", help="Folder with the `promoted` pointer.")]
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="YAML that changes keys of what was judged.", show_default=False)
-]
-DEFAULT_HOME: Final = Path.home() / ".portcullis"
-DEFAULT_STORE: Final = Path("models")
-POLICY: Final = Policy()
+alert_app = typer.Typer(help="Alerts to the operator.", no_args_is_help=True)
+app.add_typer(alert_app, name="alert")
+app.command()(paper)
+app.command()(record)
 
 
 def _version(wanted: bool) -> None:
@@ -89,93 +82,6 @@ def options(
     ] = False,
 ) -> None:
     """Options before the command."""
-
-
-@app.command()
-def paper(
-    home: HomeOption = DEFAULT_HOME,
-    bundle: BundleOption = None,
-    store: StoreOption = DEFAULT_STORE,
-    tape: Annotated[Path | None, typer.Option(help="Play this tape.", show_default=False)] = None,
-    market: Annotated[
-        str, typer.Option(help="Without a tape: play this market; `builtin` is the only one.")
-    ] = "builtin",
-    live: Annotated[
-        str | None,
-        typer.Option(help="Play a venue's books as they come: binance, kraken, coinbase.", show_default=False),
-    ] = None,
-    symbol: Annotated[
-        list[str] | None, typer.Option("--symbol", help="Live: such as BTC/USDT; again for more.", show_default=False)
-    ] = None,
-    live_config: Annotated[
-        Path | None, typer.Option(help="Live: YAML with these and further settings.", show_default=False)
-    ] = None,
-    seconds: Annotated[
-        float | None, typer.Option(min=0, help="Live: how long; until Ctrl-C if left out.", show_default=False)
-    ] = None,
-    record_to: Annotated[
-        Path | None, typer.Option(help="Live: also record the raw frames into this folder.", show_default=False)
-    ] = None,
-    days: Annotated[int, typer.Option(help="Built-in market: days.")] = 30,
-    seed: Annotated[int, typer.Option(help="Built-in market: seed.")] = 1,
-    strength: Annotated[float, typer.Option(help="Built-in market: planted signal, 0 is a martingale.")] = 1.0,
-    speed: Annotated[str, typer.Option(help="`max`, or a multiple of real time such as `60x`.")] = "max",
-    config: ConfigOption = None,
-    run: Annotated[str | None, typer.Option("--run", help="Name for the run; its id if left out.")] = None,
-    snapshot_records: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Records between two snapshots.",
-            show_default=f"{POLICY.snapshot_records}, on books {BOOK_SNAPSHOT_RECORDS}",
-        ),
-    ] = None,
-    segment_records: Annotated[
-        int, typer.Option(min=1, help="Records after which a segment ends.")
-    ] = POLICY.segment_records,
-    as_data: JsonOption = False,
-) -> None:
-    """Play a tape, the built-in market or a venue's live market through model, core and simulated venue.
-
-    A tape of bars or of books; books, and so what is live, are traded by a rule.
-
-    Interrupted, the same command continues where the journal ends; finished, it verifies the run and shows it again.
-    A live market cannot be played again: Ctrl-C finishes the run.
-    """
-    where = Home(home)
-    folder = bundle or store / "promoted"
-    loaded, statement = verify_bundle(folder, where.trust)
-    trading = load_trading(config, loaded.manifest.trading)
-    pacer = Pacer(parse_speed(speed))
-
-    def follow(steps: Iterator[np.ndarray], total: int | None) -> Iterable[np.ndarray]:
-        quiet = as_data or not sys.stderr.isatty()
-        with Progress(console=show.console(stderr=True), disable=quiet, transient=True) as progress:
-            task = progress.add_task("rows", total=total)
-            for rows in steps:
-                yield rows
-                progress.advance(task, len(rows))
-
-    with ExitStack() as stack:
-        if live or live_config:
-            from runner.live import command as following  # ccxt takes a second to import: only here
-
-            feed = stack.enter_context(following.feed(live, symbol or [], seconds, live_config, record_to))
-        else:
-            feed = open_feed(tape, market, days, seed, strength, trading.execution.feed_latency_ns)
-        plan = make_plan(loaded, feed, trading)
-        if not plan.parity:
-            show.console(stderr=True).print(f"{', '.join(plan.header['changed'])}: {show.PARITY_LOST}", style="yellow")
-        target = where.run(run or plan.header["run_id"][:16])
-        try:
-            often = BOOK_SNAPSHOT_RECORDS if feed.interval_ns == 0 else POLICY.snapshot_records
-            policy = Policy(snapshot_records=snapshot_records or often, segment_records=segment_records)
-            found = play(plan, statement, folder, target, pacer, follow, policy)
-        except KeyboardInterrupt:
-            hint = f"the same command continues the run {target.name}" if feed.end is None else "a live run ends here"
-            show.console(stderr=True).print(f"stopped; {hint}", style="yellow")
-            raise typer.Exit(command.INTERRUPTED) from None
-    _print(as_data, found, show.summary_table(found))
 
 
 @app.command()
@@ -196,7 +102,7 @@ def replay(
     where = Home(home)
     found = judge(where.existing(run), where.trust, model=model, bundle=bundle, any_code=any_code)
     if as_data:
-        _print_json(as_json(found))
+        print_json(as_json(found))
     else:
         out = show.console()
         for line in found.lines():
@@ -222,7 +128,7 @@ def explain(
     with open_run(where.existing(run)) as reader:
         found = explain_fill(reader, fill, where.trust, bundle)
     if as_data:
-        _print_json(found)
+        print_json(found)
         return
     out = show.console()
     for line in show.explain_lines(found):
@@ -242,7 +148,7 @@ def journal_export(
     """
     with open_run(Home(home).existing(run)) as reader:
         found = {"run": reader.run.name, "first": reader.first, "records": export(reader, to), "file": str(to)}
-    _print(as_data, found, f"{found['records']} records of run {found['run']} in {to}")
+    print_view(as_data, found, f"{found['records']} records of run {found['run']} in {to}")
 
 
 @segment_app.command("ls")
@@ -250,7 +156,7 @@ def segment_ls(home: HomeOption = DEFAULT_HOME, run: RunOption = None, as_data: 
     """List the segments: their records, where those are, the head, and the program that wrote them."""
     target = Home(home).existing(run)
     rows = [asdict(item) for item in retention.listing(target)]
-    _print(as_data, rows, show.rows_table(rows, f"segments of {target.name}"))
+    print_view(as_data, rows, show.rows_table(rows, f"segments of {target.name}"))
 
 
 @segment_app.command("close")
@@ -261,7 +167,7 @@ def segment_close(home: HomeOption = DEFAULT_HOME, run: RunOption = None, as_dat
     """
     target = Home(home).existing(run)
     number = close_segment(target)
-    _print(as_data, {"run": target.name, "closed": number}, f"segment {number} of run {target.name} is closed")
+    print_view(as_data, {"run": target.name, "closed": number}, f"segment {number} of run {target.name} is closed")
 
 
 KeepOption = Annotated[int, typer.Option("--keep", min=0, help="How many of the last closed segments to leave.")]
@@ -274,7 +180,7 @@ def segment_compress(
     """Move the records of closed segments to .xz files beside the journal; replay and export still read them."""
     target = Home(home).existing(run)
     done = retention.compress(target, keep)
-    _print(as_data, {"run": target.name, "archived": done}, f"archived: {', '.join(map(str, done)) or 'none'}")
+    print_view(as_data, {"run": target.name, "archived": done}, f"archived: {', '.join(map(str, done)) or 'none'}")
 
 
 @segment_app.command("expire")
@@ -284,7 +190,7 @@ def segment_expire(
     """Give up the records of archived segments, for good. Headers, heads, snapshots and the ledger stay."""
     target = Home(home).existing(run)
     done = retention.expire(target, keep)
-    _print(as_data, {"run": target.name, "expired": done}, f"expired: {', '.join(map(str, done)) or 'none'}")
+    print_view(as_data, {"run": target.name, "expired": done}, f"expired: {', '.join(map(str, done)) or 'none'}")
 
 
 @ledger_app.command("verify")
@@ -300,8 +206,11 @@ def ledger_verify(home: HomeOption = DEFAULT_HOME, run: RunOption = None, as_dat
         "entries": verified.ledger.entry_count,
         "ledger_head": verified.ledger.head(),
     }
-    _print(as_data, found, f"LEDGER VERIFIED: {found['transactions']} transactions, {found['entries']} entries from "
-           f"{found['records']} records, head {found['ledger_head']}")  # fmt: skip
+    said = (
+        f"LEDGER VERIFIED: {found['transactions']} transactions, {found['entries']} entries from "
+        f"{found['records']} records, head {found['ledger_head']}"
+    )
+    print_view(as_data, found, said)
 
 
 @ledger_app.command("show")
@@ -319,7 +228,7 @@ def ledger_show(
         found = {"run": reader.run.name} | holdings(header_instruments(reader.header), verified.ledger)
         found["entries"] = reader.entries(last) if last else []
     if as_data:
-        _print_json(found)
+        print_json(found)
         return
     out = show.console()
     out.print(show.rows_table([found["profit"]], f"ledger of {found['run']}, in {found['quote']}"))
@@ -329,49 +238,29 @@ def ledger_show(
 
 
 @app.command()
-def record(
-    to: Annotated[Path, typer.Option("--to", help="Folder for the recording; recording again adds to it.")],
-    venue: Annotated[str | None, typer.Option(help="binance, kraken or coinbase.", show_default=False)] = None,
-    symbol: Annotated[
-        list[str] | None, typer.Option("--symbol", help="Such as BTC/USDT; give it again for more.", show_default=False)
-    ] = None,
-    seconds: Annotated[
-        float | None, typer.Option(min=0, help="How long; until Ctrl-C if left out.", show_default=False)
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="YAML with these and further settings.", show_default=False)
-    ] = None,
-    tape: Annotated[bool, typer.Option("--tape/--no-tape", help="Also keep the tape; ingest can make it.")] = True,
+def status(
+    home: HomeOption = DEFAULT_HOME,
+    run: RunOption = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow a run that is being written, unverified.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, max=3600, help="--watch: seconds between two looks.")] = 1.0,
     as_data: JsonOption = False,
 ) -> None:
-    """Record a venue's books and trades: raw frames as ingest reads them, and the tape seen while they came.
+    """Show a run: equity, positions, risk state, orders, last decisions, last alerts.
 
-    Needs no keys. Lost connections are made again, books with a gap get a new snapshot, and each is written down.
+    Everything is read and verified from its journal alone. With --watch it is what was committed so far, again and
+    again, until the run is finished or Ctrl-C; with --json too, one line each time.
     """
-    from runner.live import command as live  # ccxt takes a second to import: only here
-
-    quiet = as_data or not sys.stderr.isatty()
-    found = live.run(to, venue, symbol or [], seconds, config, show.console(stderr=True), with_tape=tape, quiet=quiet)
-    _print(as_data, found, live.table(found))
-
-
-@app.command()
-def status(home: HomeOption = DEFAULT_HOME, run: RunOption = None, as_data: JsonOption = False) -> None:
-    """Show a run from its journal alone: equity, positions, risk state, orders, last decisions."""
     where = Home(home)
-    found = describe(where.existing(run))
-    if as_data:
-        _print_json(found)
+    target = where.existing(run)
+    if watch:
+        follow_board(target, every, as_data=as_data)
         return
-    out = show.console()
-    out.print(show.summary_table(found))
-    for key, title in (
-        ("positions", "positions"),
-        ("open_orders", "open orders"),
-        ("last_decisions", "last decisions"),
-    ):
-        if found[key]:
-            out.print(show.rows_table(found[key], title))
+    found = describe(target)
+    if as_data:
+        print_json(found)
+        return
+    out = board_console()
+    out.print(board(found | extras(target), verified=True), width=min(WIDTH, out.width))
     if others := [name for name in where.names() if name != found["run"]]:
         out.print(f"other runs: {', '.join(others)}", markup=False)
 
@@ -387,7 +276,7 @@ def doctor(
     folder = bundle or store / "promoted"
     findings = examine(Home(home), folder if bundle or folder.exists() else None)
     rows = [{"check": item.check, "ok": "ok" if item.ok else "FAILED", "found": item.found} for item in findings]
-    _print(as_data, rows, show.rows_table(rows, "doctor"))
+    print_view(as_data, rows, show.rows_table(rows, "doctor"))
     if not all(item.ok for item in findings):
         raise typer.Exit(40)
 
@@ -407,9 +296,7 @@ def show_config(
     changed = changed_keys(judged, trading)
     data = as_json(trading)
     if as_data:
-        _print_json(
-            {"trading": data, "config_hash": hash_json(data), "parity": not changed, "changed": sorted(changed)}
-        )
+        print_json({"trading": data, "config_hash": hash_json(data), "parity": not changed, "changed": sorted(changed)})
         return
     rows = [
         {"key": key, "value": value, "judged": changed[key][0] if key in changed else "same"}
@@ -421,15 +308,26 @@ def show_config(
         out.print(f"{', '.join(sorted(changed))}: {show.PARITY_LOST}", style="yellow")
 
 
-def _print(as_data: bool, data: Any, view: Any) -> None:
-    if as_data:
-        _print_json(data)
-    else:
-        show.console().print(view)
+@alert_app.command("test")
+def alert_test(
+    home: HomeOption = DEFAULT_HOME,
+    config: Annotated[Path | None, typer.Option("--config", help="YAML with `ops:`.", show_default=False)] = None,
+    alert: Annotated[str, typer.Option("--alert", help="Which alert to rehearse.")] = "reconcile_mismatch",
+    timeout: Annotated[float, typer.Option(min=1, max=600, help="Seconds to wait for delivery.")] = 60.0,
+    as_data: JsonOption = False,
+) -> None:
+    """Send one alert to every sink, as a session would, and say what became of it. Exits with 40 if one got nothing."""
+    rows = ops_command.alert_test(home, config, alert, timeout)
+    print_view(as_data, rows, show.rows_table(rows, f"alert {alert}"))
+    if any(row["outcome"] != "sent" for row in rows):
+        raise typer.Exit(40)
 
 
-def _print_json(data: Any) -> None:
-    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+@alert_app.command("ls")
+def alert_ls(as_data: JsonOption = False) -> None:
+    """List every alert: its severity, what it means, whether it can be muted."""
+    rows = ops_command.listing()
+    print_view(as_data, rows, show.rows_table(rows, "alerts"))
 
 
 def main() -> None:

@@ -74,6 +74,12 @@ class Latency:
         shift = max(0, index // _STEPS - 1)
         return ((index - shift * _STEPS) << shift) / 1000
 
+    def bins(self) -> tuple[np.ndarray, np.ndarray]:
+        """(lower bounds in ns, counts) of the bins that hold anything, shortest first."""
+        used = np.flatnonzero(self._counts)
+        shift = np.maximum(0, used // _STEPS - 1)
+        return (used - shift * _STEPS) << shift, self._counts[used]
+
     def as_json(self) -> dict[str, float]:
         """Median and 99th percentile in µs."""
         return {"p50_us": self.quantile_us(0.5), "p99_us": self.quantile_us(0.99)}

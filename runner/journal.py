@@ -14,7 +14,8 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from time import perf_counter_ns
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -50,6 +51,16 @@ class Policy:
 
     snapshot_records: int = 16 * BLOCK_RECORDS
     segment_records: int = 1 << 24
+
+
+class Observer(Protocol):
+    """Sees what a journal writes. It is called between two steps of the session: it must not wait, fail or write."""
+
+    def appended(self, first: int, data: bytes) -> None:
+        """The records in ``data``, numbered from ``first`` on, are new to the journal; not durable yet."""
+
+    def committed(self, duration_ns: int) -> None:
+        """Everything appended is durable; the commit took ``duration_ns``."""
 
 
 class StoredRecords:
@@ -110,11 +121,14 @@ class Journal:
     ) -> None:
         """Create the journal at ``path`` or open the one that is there; ``header`` is the session's lineage.
 
+        ``observer``, set later, sees each record that was not stored before.
+
         ``resume`` is then the snapshot to go on from: the next record appended is number ``resume.records``. Raises
         Refused if the journal has another header, BadTape or LedgerBroken if anything in it was altered.
         """
         self.path = path
         self.ledger = ledger
+        self.observer: Observer | None = None
         self.resume: Snapshot | None = None
         self._checkpoint: Snapshot | None = None  # the last snapshot
         self._header = header
@@ -189,6 +203,8 @@ class Journal:
         if self._stored.left:
             data = self._stored.compare(data)
         if data:
+            if self.observer is not None:
+                self.observer.appended(self.count - len(data) // RECORD_BYTES, data)
             self._pending.append(data)
             if self.pending >= BLOCK_RECORDS:
                 self.commit()
@@ -238,6 +254,7 @@ class Journal:
         return self._number - 1
 
     def _commit(self, parts: dict[str, bytes] | None, *, close: bool) -> None:
+        started = perf_counter_ns()
         data = b"".join(self._pending)
         count = len(data) // RECORD_BYTES
         self._chain.update(data)
@@ -264,6 +281,8 @@ class Journal:
         self._snapshot = end if parts is not None else self._snapshot
         if begun is not None:
             self._chain, self._number, self._first = begun, self._number + 1, end
+        if self.observer is not None:
+            self.observer.committed(perf_counter_ns() - started)
         self._failpoints.hit("after-commit")
 
     def _next_place(self, first: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from threading import current_thread, main_thread
 from time import monotonic
@@ -22,6 +22,7 @@ from runner.home import Run
 from runner.journal import Journal, Policy, differing_keys
 from runner.lease import lease
 from runner.ledger import Ledger
+from runner.ops.wiring import Watching
 from runner.plan import Plan, header_ledger, make_stream
 from runner.reader import open_run, replay_run, verify
 from runner.seal import Seal, file_sha256, read_seal, write_seal
@@ -39,19 +40,20 @@ def play(
     pacer: Pacer,
     follow: Follow,
     policy: Policy | None = None,
+    watching: Watching | None = None,
 ) -> dict[str, Any]:
     """Play ``plan`` in ``run`` and return its summary. A finished run is verified and summarised, not played again.
 
     ``folder`` is where the bundle was loaded from; ``follow`` hands the bars through; ``policy`` says when there is a
-    snapshot and a new segment. The first SIGINT or SIGTERM stops the session between two bars, with a snapshot; a live
-    feed, which cannot be played again, it ends, and the run is finished.
+    snapshot and a new segment; ``watching`` logs it and tells of it. The first SIGINT or SIGTERM stops the session
+    between two bars, with a snapshot; a live feed, which cannot be played again, it ends, and the run is finished.
 
     Raises KeyboardInterrupt after that, Refused if ``run`` belongs to another session or process, BadTape if its
     journal is altered or cannot be written, LedgerBroken if its ledger is.
     """
     with lease(run.folder):
         if read_seal(run.seal) is None:
-            _play(plan, statement, folder, run, pacer, follow, policy)
+            _play(plan, statement, folder, run, pacer, follow, policy, watching)
         return describe(run, expect=plan.header)
 
 
@@ -63,6 +65,7 @@ def _play(
     pacer: Pacer,
     follow: Follow,
     policy: Policy | None,
+    watching: Watching | None,
 ) -> None:
     about = read_about(run) | {
         "program": program(),
@@ -77,15 +80,21 @@ def _play(
     stream = make_stream(
         plan.bundle, len(plan.feed.instruments), plan.trading.execution.decision_latency_ns, plan.feed.trade_from_ns
     )
-    with Journal(run.journal, plan.header, header_ledger(plan.header), failpoints, policy) as journal:
+    with (
+        watching or nullcontext(),
+        Journal(run.journal, plan.header, header_ledger(plan.header), failpoints, policy) as journal,
+    ):
         session: Session | BookSession
         if plan.feed.interval_ns == 0:
             session = BookSession(plan, journal, pacer=pacer, failpoints=failpoints)
         else:
             session = Session(plan, stream, journal, pacer=pacer, failpoints=failpoints)
+        if watching is not None:
+            watching.attach(journal, session)
         with _stopped_by_signals(plan.feed.end or session.stop):
             for _ in follow(session.play(), plan.feed.rows):
-                pass
+                if watching is not None:
+                    watching.turn()
         if session.stopping:
             raise KeyboardInterrupt
         sealed = (journal.count, journal.head(), journal.ledger)

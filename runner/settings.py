@@ -30,6 +30,7 @@ def load_trading(path: Path | None, judged: Trading) -> Trading:
         raise BadConfig(f"{path}: {error.strerror}; name a readable file with --config") from None
     if not isinstance(changes, dict):
         raise BadConfig(f"{path}: sections expected, such as `risk:`; found {type(changes).__name__}")
+    changes.pop("ops", None)  # how it is watched changes no result: ``runner.ops.settings`` reads it
     merged = as_json(judged)
     if isinstance(several := changes.pop("strategies", None), list):  # in place of the one that was judged
         merged |= {"strategies": several, "strategy": as_json(Strategy())}

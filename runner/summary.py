@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from core.records import (
     DECISION,
     FILL,
     ORDER,
+    PPM,
     RECORD,
     DecisionFlag,
     Kind,
@@ -20,7 +21,6 @@ from core.records import (
     RiskState,
     Side,
 )
-from runner.ledger import Ledger
 from runner.plan import header_instruments
 
 _LAST_DECISIONS: Final = 5
@@ -71,8 +71,14 @@ def money(units: int, unit: str) -> str:
     return format(units * Decimal(unit), "f")
 
 
+class Balances(Protocol):
+    """What is needed of a ledger (``runner.ledger``)."""
+
+    balances: dict[tuple[str, str], int]  # (account, asset) -> units
+
+
 def summary(
-    header: dict[str, Any], counts: Tally, state: np.ndarray, drawdown_ppm: int, ledger: Ledger
+    header: dict[str, Any], counts: Tally, state: np.ndarray, drawdown_ppm: int, ledger: Balances
 ) -> dict[str, Any]:
     """The session with ``header`` after ``counts``; ``state`` is the core's, ``drawdown_ppm`` the largest it saw."""
     instruments = header_instruments(header)
@@ -104,9 +110,16 @@ def summary(
         "opening": money(opening, unit),
         "equity": money(equity, unit),
         "net_result": money(equity - opening, unit),
+        "cash": money(int(state["account"]["cash"][0]), unit),
+        "exposure": money(int(state["account"]["exposure"][0]), unit),
+        "realised": money(sum(int(position["realised"]) for position in state["positions"][0]), unit),
+        "unrealised": money(sum(int(item["value"] - item["cost"]) for item in state["positions"][0]), unit),
+        "drawdown_ppm": _drawdown_ppm(state),
         "drawdown_max_ppm": drawdown_ppm,
         "risk_state": RiskState(int(state["risk"]["state"][0])).name,
         "day_stopped": bool(state["risk"]["day_stopped"][0]),
+        "week_stopped": bool(state["risk"]["week_stopped"][0]),
+        "total_stopped": bool(state["risk"]["total_stopped"][0]),
         "holdings": {
             asset: money(units, _asset_unit(instruments, asset))
             for (account, asset), units in sorted(ledger.balances.items())
@@ -117,6 +130,12 @@ def summary(
         "last_decisions": [_decision(instruments, item) for item in counts.last_decisions],
         "last_ts_ns": counts.last_ts,
     }
+
+
+def _drawdown_ppm(state: np.ndarray) -> int:
+    """How far equity is below its peak now."""
+    peak, equity = int(state["risk"]["peak_equity"][0]), int(state["account"]["equity"][0])
+    return (peak - equity) * PPM // peak if peak > 0 else 0
 
 
 def _asset_unit(instruments: tuple[Instrument, ...], asset: str) -> str:
@@ -137,6 +156,7 @@ def _positions(instruments: tuple[Instrument, ...], state: np.ndarray, unit: str
                     "quantity": money(int(position["base_units"]), item.base_unit),
                     "price": money(int(position["price"]), item.tick),
                     "value": money(int(position["value"]), unit),
+                    "unrealised": money(int(position["value"] - position["cost"]), unit),
                 }
             )
     return rows

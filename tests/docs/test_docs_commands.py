@@ -27,6 +27,7 @@ from typer.testing import CliRunner
 
 from core.errors import BadConfig
 from pipelines import params
+from runner.ops.settings import load_ops
 from runner.settings import load_trading
 from tests.docs.commands import ROOT, SHELL, Block, Line, blocks, lines, mentions, split
 from tests.pipelines import reduced
@@ -177,14 +178,15 @@ def test_a_wrong_parameter_is_found(setting: str, tmp_path: Path) -> None:
 
 
 def runner_yaml() -> str:
-    """The configuration that docs/operating.md shows."""
-    (block,) = [item for item in blocks() if (item.document, item.language) == ("docs/operating.md", "yaml")]
-    return block.text
+    """The configuration that docs/operating.md shows, section by section."""
+    found = [item for item in blocks() if (item.document, item.language) == ("docs/operating.md", "yaml")]
+    return "".join(item.text.rstrip() + "\n" for item in found)
 
 
 def test_the_runners_configuration_is_one(tmp_path: Path) -> None:
     (tmp_path / "runner.yaml").write_text(runner_yaml())
     assert load_trading(tmp_path / "runner.yaml", TRADING) != TRADING
+    assert load_ops(tmp_path / "runner.yaml") != load_ops(None)
 
 
 # ---- files
@@ -239,6 +241,8 @@ RUN = {  # what takes seconds on a reduced checkout, with the exit codes that ar
     ("python", "-m", "evaluation"): (0,),
     ("runner", "record"): (),  # not here: tests/runner/test_live_command.py runs it against a server of its own
     ("runner", "status"): (0,),
+    ("runner", "alert", "ls"): (0,),
+    ("runner", "alert", "test"): (),  # never: it needs the tokens of a sink
     ("runner", "show-config"): (0,),
     ("runner", "doctor"): (0,),
     ("runner", "replay"): (0,),

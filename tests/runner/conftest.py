@@ -7,9 +7,11 @@ from models.statement import verify_bundle
 from runner.clock import Pacer
 from runner.feed import builtin_feed
 from runner.home import Home, Run
+from runner.ops.settings import Ops
 from runner.paper import play
 from runner.plan import make_plan
 from runner.reader import open_run
+from tests.runner import watched
 from tests.runner.bundles import make_bundle, make_home
 
 
@@ -38,3 +40,9 @@ def records(played: Run) -> np.ndarray:
         found = np.concatenate(list(reader.batches()))
     found.flags.writeable = False
     return found
+
+
+@pytest.fixture(scope="session")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> watched.Session:
+    """The same three days, watched."""
+    return watched.play_watched(tmp_path_factory.mktemp("watched"), Ops(log_cycle_ms=0))

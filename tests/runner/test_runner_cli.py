@@ -306,3 +306,24 @@ def test_names_counts_and_notes_out_of_bounds(place: Path, runner: Runner) -> No
     (place / "home/runs/noted/about.json").write_text("{")
     code, _, err = runner("status", "--home", place / "home", "--run", "noted")
     assert code == 30 and "about.json: not readable" in err and "remove it" in err
+
+
+def test_watching_from_the_command_line(place: Path, runner: Runner, tmp_path: Path) -> None:
+    """--no-log leaves no log, an address beyond this machine is refused, a finished run is followed to its end."""
+    config = tmp_path / "runner.yaml"
+    config.write_text("ops:\n  http: 0.0.0.0:9464\n")
+    code, _, err = runner(*paper(place, "watched"), "--config", config)
+    assert code == 32 and "http_public" in err
+    code, _, err = runner("alert", "test", "--home", place / "home", "--config", config)
+    assert code == 32
+    code, _, _ = runner(*paper(place, "watched"), "--no-log")
+    assert code == 0 and not (place / "home/runs/watched/log.jsonl").exists()
+    code, out, _ = runner(*paper(place, "told"), "--json")
+    assert code == 0 and (place / "home/runs/told/log.jsonl").exists()
+    code, followed, _ = runner("status", "--home", place / "home", "--run", "told", "--watch", "--json")
+    assert code == 0 and json.loads(followed)["equity"] == json.loads(out)["equity"]
+    code, out, _ = runner("alert", "ls")
+    assert code == 0 and "kill_switch_signal" in out
+    config.write_text("ops:\n  sinks: [NOT_SET_ANYWHERE]\n")
+    code, _, err = runner("alert", "test", "--home", place / "home", "--config", config)
+    assert code == 30 and "secret NOT_SET_ANYWHERE: not found" in err
