@@ -78,7 +78,7 @@ def build_events(
     folders are not to be used.
     """
     read, has_depth = open_reader(params, market, seed)
-    staged = []
+    staged, instruments = [], market.instruments()
     for index, listing in enumerate(market.listings):
         paths: tuple[Path, ...] = ()
         if folder:
@@ -87,8 +87,8 @@ def build_events(
         reading = Reading(
             paths=paths,
             listing=listing,
-            others=tuple(other for other in market.listings if other is not listing),
-            instrument=market.instruments()[index],
+            others=tuple(other for other in instruments if other is not instruments[index]),
+            instrument=instruments[index],
             index=index,
             is_perpetual=market.asset_class == "crypto_perp",
             feed_latency_ns=feed_latency_ns,

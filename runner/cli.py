@@ -301,6 +301,32 @@ def ledger_show(
 
 
 @app.command()
+def record(
+    to: Annotated[Path, typer.Option("--to", help="Folder for the recording; recording again adds to it.")],
+    venue: Annotated[str | None, typer.Option(help="binance, kraken or coinbase.", show_default=False)] = None,
+    symbol: Annotated[
+        list[str] | None, typer.Option("--symbol", help="Such as BTC/USDT; give it again for more.", show_default=False)
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="How long; until Ctrl-C if left out.", show_default=False)
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="YAML with these and further settings.", show_default=False)
+    ] = None,
+    as_data: JsonOption = False,
+) -> None:
+    """Record a venue's books and trades: raw frames as ingest reads them, and the tape seen while they came.
+
+    Needs no keys. Lost connections are made again, books with a gap get a new snapshot, and each is written down.
+    """
+    from runner.live import command as live  # ccxt takes a second to import: only here
+
+    quiet = as_data or not sys.stderr.isatty()
+    found = live.run(to, venue, symbol or [], seconds, config, show.console(stderr=True), quiet=quiet)
+    _print(as_data, found, live.table(found))
+
+
+@app.command()
 def status(home: HomeOption = DEFAULT_HOME, run: RunOption = None, as_data: JsonOption = False) -> None:
     """Show a run from its journal alone: equity, positions, risk state, orders, last decisions."""
     where = Home(home)

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -34,8 +33,8 @@ from data.grid import Grid
 from data.settings import DataParams
 from data.sources.protocol import CHUNK_ROWS
 from feeds import book_market
-from feeds.dialects import EXAMPLES_MAX, Findings, Rule, binance, coinbase, kraken, lobster
-from feeds.dialects.frames import Follower, recorded
+from feeds.dialects import EXAMPLES_MAX, Findings, Rule, lobster, venues
+from feeds.dialects.frames import recorded
 from feeds.market import Listing, Market
 
 _LOBSTER_NAME: Final = re.compile(r"([A-Z.]+)_(\d{4}-\d{2}-\d{2})_\d+_\d+_message_\d+\.csv")
@@ -65,6 +64,12 @@ class EventLog:
             name, first = self.files[max(0, bisect_right(starts, row) - 1)]
             self.examples.append({"file": name, "row": row - first, "rule": found.rule.value, "value": found.value})
 
+    def note(self, rule: Rule, value: str) -> None:
+        """``rule`` was broken by the file that is being read, at the row after the last one."""
+        name, first = self.files[-1]
+        self.counts[rule.value] += 1
+        self.examples.append({"file": name, "row": self.rows - first, "rule": rule.value, "value": value})
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -72,7 +77,7 @@ class Reading:
 
     paths: tuple[Path, ...]
     listing: Listing
-    others: tuple[Listing, ...]  # of the same market: their frames may be in the same files
+    others: tuple[Instrument, ...]  # of the same market: their frames may be in the same files
     instrument: Instrument
     index: int
     is_perpetual: bool
@@ -100,52 +105,22 @@ def files_of(folder: Path, pattern: str, listing: Listing, *, is_equity: bool) -
     return own
 
 
-def binance_recording(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
-    """Raw WebSocket recordings: gzip, a line is the time of receipt in ns, a space, and the message."""
-    normaliser = binance.Normaliser(
-        reading.instrument,
-        binance.Market.FUTURES if reading.is_perpetual else binance.Market.SPOT,
-        symbol=f"{reading.listing.base}{reading.listing.quote}",
-        index=reading.index,
-        clock_offset_ns=reading.clock_offset_ns,
-    )
-    return _recorded(reading, log, normaliser)
+def recordings(exchange: str) -> Reader:
+    """Raw WebSocket recordings of ``exchange``: gzip, a line is the time of receipt in ns, a space, and the message."""
 
+    def read(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
+        follower = venues.follower(
+            exchange,
+            reading.instrument,
+            others=reading.others,
+            index=reading.index,
+            clock_offset_ns=reading.clock_offset_ns,
+            is_perpetual=reading.is_perpetual,
+        )
+        yield from recorded(_lines(reading.paths, log), follower)
+        log.add(follower.findings)
 
-def kraken_recording(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
-    """The same of Kraken's WebSocket v2, ten levels; its checksums need the pair's digits, which are the grid's."""
-    normaliser = kraken.Normaliser(
-        reading.instrument,
-        price_digits=_digits(reading.listing.tick),
-        qty_digits=_digits(reading.listing.lot),
-        symbol=f"{reading.listing.base}/{reading.listing.quote}",
-        others=[f"{other.base}/{other.quote}" for other in reading.others],
-        index=reading.index,
-        clock_offset_ns=reading.clock_offset_ns,
-    )
-    return _recorded(reading, log, normaliser)
-
-
-def coinbase_recording(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
-    """The same of Coinbase's Advanced Trade."""
-    normaliser = coinbase.Normaliser(
-        reading.instrument,
-        symbol=f"{reading.listing.base}-{reading.listing.quote}",
-        others=[f"{other.base}-{other.quote}" for other in reading.others],
-        index=reading.index,
-        clock_offset_ns=reading.clock_offset_ns,
-    )
-    return _recorded(reading, log, normaliser)
-
-
-def _recorded(reading: Reading, log: EventLog, follower: Follower) -> Iterator[np.ndarray]:
-    yield from recorded(_lines(reading.paths, log), follower)
-    log.add(follower.findings)
-
-
-def _digits(step: str) -> int:
-    """Decimal places of a grid's step: 0.10 has one."""
-    return max(0, -int(Decimal(step).normalize().as_tuple().exponent))
+    return read
 
 
 def lobster_days(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
@@ -251,10 +226,16 @@ def _note(findings: Findings, rule: Rule, rows: np.ndarray, first_row: int, fram
 
 
 def _lines(paths: tuple[Path, ...], log: EventLog) -> Iterator[bytes]:
+    """The lines of gzip files. One that ends too early is read to where it ends: a recorder was killed, say."""
     for path in paths:
         log.begin(path.name)
         with _readable(path), gzip.open(path, "rb") as file:
-            yield from _counted(file, log)
+            try:
+                yield from _counted(file, log)
+            except EOFError as error:
+                if log.rows == log.files[-1][1]:
+                    raise  # not one line
+                log.note(Rule.CUT, str(error))
 
 
 def _counted(lines: Any, log: EventLog) -> Iterator[bytes]:
@@ -274,9 +255,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 # name -> reader, and whether the records have depth
 READERS: Final[dict[str, tuple[Reader, bool]]] = {
-    "binance_ws": (binance_recording, True),
-    "kraken_ws": (kraken_recording, True),
-    "coinbase_ws": (coinbase_recording, True),
+    **{f"{exchange}_ws": (recordings(exchange), True) for exchange in venues.EXCHANGES},
     "lobster": (lobster_days, True),
     "quotes": (quote_files, False),
 }

@@ -62,6 +62,7 @@ class Rule(StrEnum):
     CLOCK_BEHIND = "clock_behind"  # received before it happened: taken as known when it happened
     NOT_A_TRADE = "not_a_trade"  # insurance fund, liquidation transfer and the like
     DISAGREES = "disagrees"  # two files of one recording tell different books, or venue and caller different precisions
+    CUT = "cut"  # a file ends before its compressed stream does: used to its last whole line
     UNEQUAL_LENGTH = "unequal_length"  # two files of one recording have different numbers of rows
 
 

@@ -11,6 +11,7 @@ from feeds.dialects import BadFrame, Findings, Rule, Writer, head
 from feeds.dialects.sequence import LAST, Sequence
 
 CHUNK_ROWS: Final = 65_536
+BREAK: Final = b"break"  # in place of a message: the connection was lost; no venue's message is this
 
 
 class Follower(ABC):
@@ -61,6 +62,20 @@ class Follower(ABC):
         """The connection was lost: what we missed is unknown, so the book is invalid until the next snapshot."""
         self._sequence.invalidate(self._writer.latest(received_ns))
 
+    def on_line(self, line: bytes) -> None:
+        """One line of a recording, or of the live feed that writes it: time of receipt in ns, a space, the message.
+
+        ``BREAK`` instead of a message: from here on frames come over another connection.
+        """
+        stamp, _, message = line.strip().partition(b" ")
+        if not (stamp.isdigit() and len(stamp) <= 19 and message):
+            self.on_garbage(line)
+        elif message == BREAK:
+            self._writer.next_frame()
+            self.on_break(int(stamp))
+        else:
+            self.on_recorded(int(stamp), message)
+
     def on_garbage(self, line: bytes) -> None:
         """A line of a recording that is none."""
         self._writer.next_frame()
@@ -103,16 +118,9 @@ class Trades:
 
 
 def recorded(lines: Iterable[bytes], follower: Follower) -> Iterator[np.ndarray]:
-    """A recording, line by line, as (n,) RECORD arrays in order.
-
-    A line is the time of receipt in ns, a space and the message.
-    """
+    """A recording, line by line, as (n,) RECORD arrays in order."""
     for line in lines:
-        stamp, _, message = line.strip().partition(b" ")
-        if stamp.isdigit() and len(stamp) <= 19 and message:
-            follower.on_recorded(int(stamp), message)
-        else:
-            follower.on_garbage(line)
+        follower.on_line(line)
         if follower.pending >= CHUNK_ROWS:
             yield follower.take()
     yield follower.take()
