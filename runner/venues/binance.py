@@ -73,14 +73,16 @@ class Binance:
         return PREFIX + digits
 
     def digits(self, client_id: str) -> str:
-        """"" for an id without our prefix."""
+        """ "" for an id without our prefix."""
         return client_id.removeprefix(PREFIX) if client_id.startswith(PREFIX) else ""
 
     def judge(self, status: int, tree: Any) -> VenueError | None:
         """4xx says that the request was not carried out."""
         if status < 400:
             return None
-        code, text = (str(tree.get(name, "")) for name in ("code", "msg")) if isinstance(tree, dict) else ("", str(tree))
+        code, text = (
+            (str(tree.get(name, "")) for name in ("code", "msg")) if isinstance(tree, dict) else ("", str(tree))
+        )
         return Denied(code, text, is_clock=code == CLOCK)
 
     async def rights(self, rest: Rest, tries: int) -> Rights:

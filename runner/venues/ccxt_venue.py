@@ -6,6 +6,7 @@ A create is sent once. Everything else is a question, and is asked until it is a
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -61,9 +62,7 @@ class CcxtVenue:
         )
         self.rest.measure = self._set_clock
         self.outbound = Outbound(self.now_ns)
-        self._reconciler = Reconciler(
-            self.profile, self.rest, self.outbound, self.ids, self.health, self._on_missed
-        )
+        self._reconciler = Reconciler(self.profile, self.rest, self.outbound, self.ids, self.health, self._on_missed)
         self.stream = PrivateStream(
             self.profile, self.rest.api, settings, now_ns=self.now_ns, chance=self._chance,
             on_report=self._on_report, on_change=self._wake_up, failed=self._fail,
@@ -320,10 +319,8 @@ class CcxtVenue:
     async def _reconcile(self) -> None:
         while True:
             period_ms = self._settings.reconcile_ms if self.stream.up_ns else self._settings.poll_ms
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), period_ms / 1000)
-            except TimeoutError:
-                pass
             self._wake.clear()
             try:
                 if self._table_age_ms() > self._settings.table_hours_max * HOUR_MS / 2:

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from core.canonical import sha256_hex
 from core.records import Reason
 from runner.venues.binance import Binance
-from runner.venues.filters import Filters, Reference
+from runner.venues.filters import Reference
 from runner.venues.outbound import Execution, Order, Report
 from runner.venues.rest import Budget, Denied, Rest, VenueError
 from runner.venues.tables import Listed, Rights

@@ -139,7 +139,9 @@ class Reconciler:
         if order is None and not self._ids.is_own(report.client_id):
             if report.venue_id not in self._foreign:
                 self._foreign.add(report.venue_id)
-                self._outbound.findings.append(Finding(kind="foreign order", subject=report.client_id, actual=report.qty))
+                self._outbound.findings.append(
+                    Finding(kind="foreign order", subject=report.client_id, actual=report.qty)
+                )
                 self._health.block(ACCOUNT, f"order {report.client_id}, which is not ours, is open")
             return
         if order is None:

@@ -1,4 +1,4 @@
-"""A venue's private stream through ccxt: connected for ever, broken and mended, doubted when the venue's lists know more.
+"""A venue's private stream through ccxt: connected for ever, mended, and doubted when the lists know more.
 
 What a stream does not tell is found by reconciliation, so nothing hangs on it but speed. A connection may be open and
 silent (half-open); a quiet account is silent too. So silence is no sign, but a fill that the list has and the stream

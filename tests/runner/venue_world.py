@@ -80,7 +80,7 @@ class World:
 
     def drain(self) -> None:
         """Take what the adapter has told, into the journal."""
-        self.records += [row for row in self.venue.drain().reshape(-1, 1)]
+        self.records += list(self.venue.drain().reshape(-1, 1))
         self.findings = list(self.venue.findings)
 
     async def crash(self, **changes: Any) -> None:
