@@ -22,6 +22,7 @@ from runner.venues.health import Health
 from runner.venues.settings import Keys, Trading
 
 RESERVE_PPM: Final = 200_000  # of the budget that queries leave to orders and cancels
+WAIT_LEAST_S: Final = 0.001  # a wait shorter than the clock's resolution would never be over
 REASON_CHARS: Final = 200
 TEMPORARY: Final = (408, 409, 425)  # 4xx that say nothing of what became of the request
 
@@ -89,7 +90,7 @@ class Budget:
         while (wait_s := self._wait_s(endpoint, loop.time())) > 0:
             if loop.time() + wait_s > until_s:
                 return False
-            await asyncio.sleep(wait_s)
+            await asyncio.sleep(max(wait_s, WAIT_LEAST_S))
         self._level += endpoint.weight
         return True
 
