@@ -36,7 +36,16 @@ class Trading(Section, frozen=True, kw_only=True):
         within("failures_max", self.failures_max, 1, 1_000)
         within("table_hours_max", self.table_hours_max, 1, 24)
         within("tries", self.tries, 1, 1_000)
-        times = ["request_ms", "margin_ms", "wait_first_ms", "wait_max_ms", "reconcile_ms", "poll_ms", "settle_ms", "reference_ms"]
+        times = [
+            "request_ms",
+            "margin_ms",
+            "wait_first_ms",
+            "wait_max_ms",
+            "reconcile_ms",
+            "poll_ms",
+            "settle_ms",
+            "reference_ms",
+        ]
         for key in times:
             within(key, getattr(self, key), 1, HOUR_MS)
         if self.wait_first_ms > self.wait_max_ms:

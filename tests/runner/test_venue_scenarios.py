@@ -16,7 +16,7 @@ from tests.doubles.venues import fill_book
 from tests.runner.venue_world import IMMEDIATE, POST_ONLY, SYMBOL, TICKS, World, play
 
 COUNT = int(os.environ.get("PORTCULLIS_SCENARIOS", "30"))
-QUERIES = ("order", "open_orders", "orders", "my_trades", "balance", "book", "top", "trades", "clock")
+QUERIES = ("order", "open_orders", "orders", "my_trades", "balance", "book", "top", "trades", "time")
 STEPS = 40
 
 
@@ -51,7 +51,9 @@ async def trade(world: World, chance: random.Random) -> None:
                 world.submit(order)
         elif what < 0.65 and world.intents:
             world.drain()
-            live = [order for order in world.intents if order in world.venue.outbound.orders and not world.is_over(order)]
+            live = [
+                order for order in world.intents if order in world.venue.outbound.orders and not world.is_over(order)
+            ]
             if live:
                 world.cancel(chance.choice(live))
         elif what < 0.90:
