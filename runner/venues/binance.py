@@ -1,35 +1,21 @@
-"""Binance spot: endpoints, fields and rules. Field names and filters follow its public REST and WebSocket API."""
+"""Binance spot: endpoints and rules, as its public REST and WebSocket API state them."""
 
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from decimal import Decimal
-from fractions import Fraction
 from typing import Any, Final
 
 from core.errors import BadInput
-from core.instruments import Instrument
-from core.records import FeeAsset, OrderFlag, OrderState, Reason, Side
-from runner.venues.filters import Filters, Reference
+from core.records import OrderFlag, Reason, Side
+from runner.venues.binance_fields import UNIT, execution, listed, report, streamed
+from runner.venues.filters import Reference
 from runner.venues.outbound import Execution, Order, Report
 from runner.venues.rest import Budget, Denied, Endpoint, Rest, VenueError
-from runner.venues.tables import Listed, Rights, plain, whole_units
+from runner.venues.tables import Listed, Rights, whole_units
 
-UNIT: Final = "0.00000001"  # balances and fees have eight places
 WEIGHT, WEIGHT_PER_S = 6000 * 0.9, 100 * 0.9  # of 6000 a minute
 PAGE: Final = 1000
 PREFIX: Final = "pc-"
-STATES: Final = {
-    "NEW": OrderState.NEW,
-    "PENDING_NEW": OrderState.NEW,
-    "PARTIALLY_FILLED": OrderState.PARTIAL,
-    "PENDING_CANCEL": OrderState.PARTIAL,
-    "FILLED": OrderState.FILLED,
-    "CANCELED": OrderState.CANCELED,
-    "EXPIRED": OrderState.EXPIRED,
-    "EXPIRED_IN_MATCH": OrderState.EXPIRED,
-    "REJECTED": OrderState.REJECTED,
-}
 FILTER_REASONS: Final = {
     "PRICE_FILTER": Reason.FILTER_TICK,
     "LOT_SIZE": Reason.FILTER_LOT,
@@ -62,19 +48,12 @@ class Binance:
 
     def __init__(self) -> None:
         self.listed: tuple[Listed, ...] = ()
+        self.budget = Budget(WEIGHT, WEIGHT_PER_S)
         self._numbers: dict[str, int] = {}  # the venue's name -> index
-
-    def budget(self) -> Budget:
-        """Nine tenths of what the venue allows."""
-        return Budget(WEIGHT, WEIGHT_PER_S)
 
     def client_id(self, digits: str) -> str:
         """At most 36 of letters, digits, - and _."""
         return PREFIX + digits
-
-    def digits(self, client_id: str) -> str:
-        """ "" for an id without our prefix."""
-        return client_id.removeprefix(PREFIX) if client_id.startswith(PREFIX) else ""
 
     def judge(self, status: int, tree: Any) -> VenueError | None:
         """4xx says that the request was not carried out."""
@@ -103,9 +82,9 @@ class Binance:
         self._numbers = {name: k for k, name in enumerate(names)}
         return self.listed
 
-    async def time_ms(self, rest: Rest) -> int:
+    async def time_ms(self, rest: Rest, tries: int = 0) -> int:
         """serverTime."""
-        return int((await rest.query(TIME))["serverTime"])
+        return int((await rest.query(TIME, tries=tries))["serverTime"])
 
     async def reference(self, rest: Rest, k: int) -> Reference:
         """From the last trade and the best bid and offer."""
@@ -161,18 +140,18 @@ class Binance:
             if denied.code in MISSING:
                 return None
             raise
-        return self._report(k, tree)
+        return report(self.listed[k], k, tree)
 
     async def orders(self, rest: Rest, k: int, *, since_ms: int | None = None) -> list[Report]:
         """openOrders or allOrders, page by page."""
         params: dict[str, Any] = {"symbol": self.listed[k].name}
         if since_ms is None:
-            return [self._report(k, each) for each in await rest.query(OPEN_ORDERS, params)]
+            return [report(self.listed[k], k, each) for each in await rest.query(OPEN_ORDERS, params)]
         found = page = await rest.query(ALL_ORDERS, params | {"startTime": since_ms, "limit": PAGE})
         while len(page) == PAGE:
             page = await rest.query(ALL_ORDERS, params | {"orderId": int(page[-1]["orderId"]) + 1, "limit": PAGE})
             found = found + page
-        return [self._report(k, each) for each in found]
+        return [report(self.listed[k], k, each) for each in found]
 
     async def executions(self, rest: Rest, k: int, *, venue_id: str = "", after: int = -1) -> list[Execution]:
         """myTrades, page by page; ids ascend."""
@@ -187,7 +166,7 @@ class Binance:
         while len(page) == params["limit"] and (venue_id or after >= 0):
             page = await rest.query(MY_TRADES, params | {"fromId": int(page[-1]["id"]) + 1})
             found = found + page
-        return [self._execution(k, each) for each in found]
+        return [execution(self.listed[k], k, each) for each in found]
 
     async def balances(self, rest: Rest) -> dict[str, int]:
         """Free and locked."""
@@ -198,14 +177,10 @@ class Binance:
             for each in tree["balances"]
         }
 
-    async def subscribe(self, api: Any, on_text: Callable[[str | bytes], bool]) -> tuple[Any, Any]:
-        """User data on the WebSocket API, by signature. Reports never reach ccxt, which would keep them."""
-        client = api.client(api.urls["api"]["ws"]["ws-api"]["spot"])
-        forward = client.handle_text_or_binary_message
-        client.handle_text_or_binary_message = lambda text: None if on_text(text) else forward(text)
-        lost = client.future("the connection's end")
+    async def subscribe(self, api: Any, opened: Callable[[Any], None]) -> None:
+        """User data on the WebSocket API, by signature."""
+        opened(api.client(api.urls["api"]["ws"]["ws-api"]["spot"]))
         await api.authenticate({"type": "spot"})
-        return client, lost
 
     def reports(self, text: str | bytes) -> list[Report] | None:
         """Execution reports; balances are read from the account."""
@@ -216,109 +191,4 @@ class Binance:
         k = self._numbers.get(event.get("s", ""))
         if event.get("e") != "executionReport" or k is None:
             return []
-        return [self._streamed(k, event)]
-
-    def _report(self, k: int, tree: Any) -> Report:
-        """GET order, openOrders, allOrders."""
-        item = self.listed[k]
-        return Report(
-            tree["clientOrderId"], str(tree["orderId"]), k, Side.BUY if tree["side"] == "BUY" else Side.SELL,
-            item.price(tree["price"]), item.lots(tree["origQty"]), STATES[tree["status"]],
-            item.lots(tree["executedQty"]), int(tree["updateTime"]) * 1_000_000,
-        )  # fmt: skip
-
-    def _execution(self, k: int, tree: Any) -> Execution:
-        """myTrades."""
-        side = Side.BUY if tree["isBuyer"] else Side.SELL
-        names = ("id", "orderId", "price", "qty", "quoteQty", "commission", "commissionAsset", "time")
-        return _execution(self.listed[k], k, side, *(tree[name] for name in names))
-
-    def _streamed(self, k: int, event: Any) -> Report:
-        """An executionReport. Of a cancelled order ``c`` is the cancel's id and ``C`` the order's."""
-        item, side = self.listed[k], Side.BUY if event["S"] == "BUY" else Side.SELL
-        execution = None
-        if event["x"] == "TRADE":
-            before = item.lots(event["z"]) - item.lots(event["l"])
-            names = ("t", "i", "L", "l", "Y", "n", "N", "T")
-            execution = _execution(item, k, side, *(event[name] for name in names), before=before)
-        return Report(
-            event["C"] or event["c"], str(event["i"]), k, side, item.price(event["p"]), item.lots(event["q"]),
-            STATES[event["X"]], item.lots(event["z"]), int(event["T"]) * 1_000_000, execution,
-        )  # fmt: skip
-
-
-def _execution(
-    item: Listed, k: int, side: int, exec_id: int, venue_id: int, price: str, qty: str, value: str, fee: str,
-    fee_asset: str, time_ms: int, *, before: int = -1,
-) -> Execution:  # fmt: skip
-    base, quote = item.instrument.base, item.instrument.quote
-    sign = 1 if side == Side.BUY else -1
-    moves = {base: sign * item.units(base, qty), quote: -sign * item.units(quote, value)}
-    fee_units = whole_units(fee_asset, fee, UNIT)
-    moves[fee_asset] = moves.get(fee_asset, 0) - fee_units
-    asset = {quote: FeeAsset.QUOTE, base: FeeAsset.BASE}.get(fee_asset, 0)
-    return Execution(
-        int(exec_id), str(venue_id), k, side, item.price(price), item.lots(qty), fee_units, int(asset),
-        int(time_ms) * 1_000_000, moves, before,
-    )  # fmt: skip
-
-
-def listed(symbol: Any, fees: Any) -> Listed:
-    """An entry of exchangeInfo with the account's fees. Raises BadInput for what is missing: nothing is assumed."""
-    name, filters = symbol["symbol"], {each["filterType"]: each for each in symbol["filters"]}
-    if fees is None or "makerCommission" not in fees or "takerCommission" not in fees:
-        raise BadInput(f"{name}: binance names no fees for it; it is not traded")
-    for kind, key in (("PRICE_FILTER", "tickSize"), ("LOT_SIZE", "stepSize")):
-        if not Decimal(filters.get(kind, {}).get(key, "0")):
-            raise BadInput(f"{name}: binance gives no {key}; it is not traded")
-    notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL")
-    if notional is None:
-        raise BadInput(f"{name}: binance gives no minimum notional; it is not traded")
-    tick, lot = filters["PRICE_FILTER"]["tickSize"], filters["LOT_SIZE"]["stepSize"]
-    instrument = Instrument(
-        symbol=f"{symbol['baseAsset']}-{symbol['quoteAsset']}",
-        base=symbol["baseAsset"],
-        quote=symbol["quoteAsset"],
-        tick=plain(Decimal(tick)),
-        lot=plain(Decimal(lot)),
-        quote_unit=UNIT,
-        base_unit=UNIT,
-        min_qty=plain(Decimal(filters["LOT_SIZE"]["minQty"])),
-        min_notional=plain(Decimal(notional["minNotional"])),
-        maker_fee_ppm=_ppm(fees["makerCommission"]),
-        taker_fee_ppm=_ppm(fees["takerCommission"]),
-        fee_asset="received",
-        venue="binance",
-    )
-    return Listed(name, instrument, _filters(symbol, filters, notional, Fraction(tick), Fraction(lot)))
-
-
-def _filters(symbol: Any, filters: Any, notional: Any, tick: Fraction, lot: Fraction) -> Filters:
-    price, lots = filters["PRICE_FILTER"], filters["LOT_SIZE"]
-    market = filters.get("MARKET_LOT_SIZE", {"minQty": "0", "maxQty": lots["maxQty"], "stepSize": "0"})
-    both = filters.get("PERCENT_PRICE", {"multiplierDown": "0", "multiplierUp": "1000000"})
-    band = filters.get("PERCENT_PRICE_BY_SIDE") or {
-        f"{side}Multiplier{end}": both[f"multiplier{end}"] for side in ("bid", "ask") for end in ("Down", "Up")
-    }
-    return Filters(
-        trading=symbol["status"] == "TRADING",
-        price_min=-(-Fraction(price["minPrice"]) // tick),
-        price_max=Fraction(price["maxPrice"]) // tick or 10**15,
-        lots_min=max(1, -(-Fraction(lots["minQty"]) // lot)),
-        lots_max=Fraction(lots["maxQty"]) // lot,
-        market_lots_min=-(-Fraction(market["minQty"]) // lot),
-        market_lots_max=Fraction(market["maxQty"]) // lot,
-        market_lots_step=max(1, -(-Fraction(market["stepSize"]) // lot)),
-        notional_min=Fraction(notional["minNotional"]),
-        notional_max=Fraction(notional.get("maxNotional", "0")),
-        notional_min_at_market=bool(notional.get("applyMinToMarket", notional.get("applyToMarket", True))),
-        notional_max_at_market=bool(notional.get("applyMaxToMarket", True)),
-        buy_band=(Fraction(band["bidMultiplierDown"]), Fraction(band["bidMultiplierUp"])),
-        sell_band=(Fraction(band["askMultiplierDown"]), Fraction(band["askMultiplierUp"])),
-        orders_max=int(filters.get("MAX_NUM_ORDERS", {"maxNumOrders": 200})["maxNumOrders"]),
-        lot_value=tick * lot,
-    )
-
-
-def _ppm(rate: str) -> int:
-    return -(-Fraction(str(rate)) * 1_000_000 // 1)
+        return [streamed(self.listed[k], k, event)]

@@ -41,7 +41,9 @@ class Reference:
     ask: int = 0
 
 
-def check(filters: Filters, side: int, price: int, qty: int, flags: int, reference: Reference, open_orders: int) -> Reason:  # fmt: skip
+def check(
+    filters: Filters, side: int, price: int, qty: int, flags: int, reference: Reference, open_orders: int
+) -> Reason:
     """NONE, or which filter would refuse ``qty`` lots at ``price`` ticks (0: at market)."""
     if not filters.trading:
         return Reason.MARKET_HALTED

@@ -20,8 +20,9 @@ from typing import Final
 import numpy as np
 
 from core.errors import require
-from core.records import FILL, INTENT, ORDER, RECORD, Kind, OrderState, Reason
+from core.records import INTENT, FeeAsset, OrderState, Reason
 from runner.venues.protocol import Finding
+from runner.venues.telling import Told
 
 
 class Stage(IntEnum):
@@ -126,8 +127,7 @@ class Outbound:
     """Every order of a run, and the records that tell of them. ``now_ns`` stamps when something became known."""
 
     def __init__(self, now_ns: Callable[[], int]) -> None:
-        self._now_ns = now_ns
-        self._records: list[np.ndarray] = []
+        self._now_ns, self.told = now_ns, Told(now_ns)
         self.orders: dict[int, Order] = {}
         self.findings: list[Finding] = []
         self._by_client_id: dict[str, Order] = {}
@@ -136,9 +136,9 @@ class Outbound:
     def add(self, intent: np.ndarray, client_id: str) -> Order:
         """Take an INTENT, shape (1,), about to be sent."""
         row = intent.view(INTENT)[0]
-        order = Order(*(int(row["order_id"]), client_id), *(int(row[name]) for name in (
-            "instrument", "side", "qty", "price", "flags", "deadline_ns",
-        )))  # fmt: skip
+        instrument, side, qty = (int(row[name]) for name in ("instrument", "side", "qty"))
+        price, flags, deadline_ns = (int(row[name]) for name in ("price", "flags", "deadline_ns"))
+        order = Order(int(row["order_id"]), client_id, instrument, side, qty, price, flags, deadline_ns)
         require(order.order_id not in self.orders, f"order {order.order_id} is submitted twice")
         require(client_id not in self._by_client_id, f"client order id {client_id} is used twice")
         self.orders[order.order_id] = self._by_client_id[client_id] = order
@@ -167,13 +167,13 @@ class Outbound:
         self._by_venue_id[venue_id] = order
         if order.stage in (Stage.SENT, Stage.UNKNOWN):
             self._move(order, Stage.ACKED)
-            self._tell(order, OrderState.NEW, Reason.NONE, ts_ns)
+            _tell(self.told, order, OrderState.NEW, Reason.NONE, ts_ns)
 
     def unknown(self, order: Order) -> None:
         """No answer says whether the venue has it. Nothing changes if it is known by another way."""
         if order.stage == Stage.SENT:
             self._move(order, Stage.UNKNOWN)
-            self._tell(order, OrderState.UNKNOWN, Reason.NONE, self._now_ns())
+            _tell(self.told, order, OrderState.UNKNOWN, Reason.NONE, self._now_ns())
 
     def refused(self, order: Order, reason: Reason) -> None:
         """The venue refused it, or it was never sent. A post-only order that would have taken expires."""
@@ -181,13 +181,13 @@ class Outbound:
             return  # it was seen: an answer that denies it says less
         self._move(order, Stage.REJECTED)
         state = OrderState.EXPIRED if reason == Reason.WOULD_CROSS else OrderState.REJECTED
-        self._tell(order, state, reason, self._now_ns())
+        _tell(self.told, order, state, reason, self._now_ns())
 
     def absent(self, order: Order) -> None:
         """The venue does not have it and never will."""
         if order.stage == Stage.UNKNOWN:
             self._move(order, Stage.ABSENT)
-            self._tell(order, OrderState.REJECTED, Reason.EXPIRED, self._now_ns())
+            _tell(self.told, order, OrderState.REJECTED, Reason.EXPIRED, self._now_ns())
 
     def report(self, report: Report) -> Order | None:
         """What the venue says of an order; None if it is none of ours."""
@@ -220,16 +220,6 @@ class Outbound:
         self._settle(order)
         return len(order.seen) - before
 
-    def take(self) -> np.ndarray:
-        """The records made since the last call, in order, (n,) RECORD."""
-        made, self._records = self._records, []
-        return np.concatenate(made) if made else np.zeros(0, RECORD)
-
-    @property
-    def waiting(self) -> bool:
-        """Whether there are records to take."""
-        return bool(self._records)
-
     def live(self) -> list[Order]:
         """Orders that are not over."""
         return [order for order in self.orders.values() if not order.is_over]
@@ -252,14 +242,12 @@ class Outbound:
         order.filled += execution.qty
         if execution.fee_asset == 0 and execution.fee:
             self.findings.append(Finding(kind="fee asset", subject=str(order.order_id), actual=execution.fee))
-        now_ns, row = self._now_ns(), np.zeros(1, FILL)
         reason = Reason.FILLED if order.filled >= order.qty else Reason.PARTIAL
-        row[0] = (
-            min(execution.ts_ns, now_ns), now_ns, Kind.FILL, order.side, order.instrument, reason,
-            execution.fee_asset or 1, order.order_id, execution.price, execution.qty,
-            execution.fee if execution.fee_asset else 0, execution.exec_id,
+        self.told.fill(
+            execution.ts_ns, order.side, order.instrument, reason, execution.fee_asset or FeeAsset.QUOTE,
+            order.order_id, execution.price, execution.qty, execution.fee if execution.fee_asset else 0,
+            execution.exec_id,
         )  # fmt: skip
-        self._records.append(row.view(RECORD))
 
     def _settle(self, order: Order) -> None:
         """Tell the fills that were held and are due, and the end once no fill is missing before it."""
@@ -271,13 +259,9 @@ class Outbound:
             self._move(order, Stage.ENDED)
         elif order.end is not None and order.end[0] in END_REASONS:
             self._move(order, Stage.ENDED)
-            self._tell(order, order.end[0], END_REASONS[order.end[0]], order.end[1])
+            _tell(self.told, order, order.end[0], END_REASONS[order.end[0]], order.end[1])
 
-    def _tell(self, order: Order, state: OrderState, reason: Reason, ts_ns: int) -> None:
-        now_ns, row = self._now_ns(), np.zeros(1, ORDER)
-        left = order.qty - order.filled
-        row[0] = (
-            min(ts_ns, now_ns), now_ns, Kind.ORDER, order.side, order.instrument, reason, 0,
-            order.order_id, state, order.filled, left, 0,
-        )  # fmt: skip
-        self._records.append(row.view(RECORD))
+
+def _tell(told: Told, order: Order, state: OrderState, reason: Reason, ts_ns: int) -> None:
+    left = order.qty - order.filled
+    told.order(ts_ns, order.side, order.instrument, reason, order.order_id, state, order.filled, left)

@@ -28,15 +28,10 @@ class Profile(Protocol):
     """One venue. ``k`` is an instrument's index; times named ``_ms`` are the venue's."""
 
     listed: tuple[Listed, ...]
-
-    def budget(self) -> Budget:
-        """The account's limit of requests."""
+    budget: Budget  # the account's limit of requests
 
     def client_id(self, digits: str) -> str:
-        """32 hexadecimal digits in the venue's format."""
-
-    def digits(self, client_id: str) -> str:
-        """The inverse, "" for an id of another shape."""
+        """32 hexadecimal digits in the venue's format; of the first of them, the first of it."""
 
     def judge(self, status: int, tree: Any) -> VenueError | None:
         """What an answer below 500 means; None: carried out."""
@@ -47,7 +42,7 @@ class Profile(Protocol):
     async def load(self, rest: Rest, symbols: Sequence[str], tries: int) -> tuple[Listed, ...]:
         """The instruments. Raises BadInput for a symbol, tick or fee that is missing."""
 
-    async def time_ms(self, rest: Rest) -> int:
+    async def time_ms(self, rest: Rest, tries: int = 0) -> int:
         """The venue's clock."""
 
     async def reference(self, rest: Rest, k: int) -> Reference:
@@ -74,10 +69,8 @@ class Profile(Protocol):
     async def balances(self, rest: Rest) -> dict[str, int]:
         """Units of each asset, what open orders hold included."""
 
-    async def subscribe(self, api: Any, on_text: Callable[[str | bytes], bool]) -> tuple[Any, Any]:
-        """Open the private stream: ccxt's client, and a future that fails when the stream does. ``on_text`` sees each
-        frame; True: ccxt need not.
-        """
+    async def subscribe(self, api: Any, opened: Callable[[Any], None]) -> None:
+        """Open the private stream; ``opened`` is given ccxt's client before anything is sent or received."""
 
     def reports(self, text: str | bytes) -> list[Report] | None:
         """A frame's reports; None: it is not about orders, ccxt waits for it."""
@@ -97,7 +90,7 @@ class Ids:
 
     def is_own(self, client_id: str) -> bool:
         """Whether the id is of this run."""
-        return self.profile.digits(client_id).startswith(self._prefix)
+        return client_id.startswith(self.profile.client_id(self._prefix))
 
     @property
     def _prefix(self) -> str:

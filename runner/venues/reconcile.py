@@ -52,8 +52,8 @@ class Reconciler:
                     strange.append(f"{report.client_id} ({report.venue_id})")
         if strange:
             raise Refused(
-                f"{len(strange)} open orders of the account are not in the journal: {', '.join(strange[:8])}; one runner "
-                "per account: stop what placed them, cancel them at the venue, then start again"
+                f"{len(strange)} open orders of the account are not in the journal: {', '.join(strange[:8])}; one "
+                "runner per account: stop what placed them, cancel them at the venue, then start again"
             )
 
     async def once(self) -> None:

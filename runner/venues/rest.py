@@ -11,7 +11,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import ccxt.pro as ccxt
 
@@ -69,9 +69,6 @@ class _Answer:
 _ANSWER: contextvars.ContextVar[_Answer] = contextvars.ContextVar("answer")
 
 
-Judge = Callable[[int, Any], VenueError | None]  # status below 500, body -> what it means; None: carried out
-
-
 class Budget:
     """The venue's limit of requests as a level that falls with time, and pauses that it asks for."""
 
@@ -101,6 +98,15 @@ class Budget:
         return max(self._paused_until_s - now_s, (self._level + endpoint.weight - room) / self.per_s)
 
 
+class Venue(Protocol):
+    """What of a profile (``profiles.Profile``) is needed here."""
+
+    budget: Budget
+
+    def judge(self, status: int, tree: Any) -> VenueError | None:
+        """What an answer below 500 means; None: carried out."""
+
+
 class Rest:
     """One account's requests. ``api`` is ccxt's exchange; it asks nothing of its own accord."""
 
@@ -108,15 +114,13 @@ class Rest:
         self,
         settings: Trading,
         keys: Keys,
-        budget: Budget,
+        venue: Venue,
         health: Health,
-        judge: Judge,
         *,
         now_ns: Callable[[], int],
         chance: random.Random,
     ) -> None:
-        self._settings, self._budget, self._health, self._chance = settings, budget, health, chance
-        self._judge = judge
+        self._settings, self._venue, self._health, self._chance = settings, venue, health, chance
         self._now_ns = now_ns
         self.api = getattr(ccxt, settings.venue)({
             "apiKey": keys.api,
@@ -141,7 +145,7 @@ class Rest:
 
     async def turn(self, endpoint: Endpoint, most_s: float) -> bool:
         """Wait for the budget; False if that takes longer than ``most_s``."""
-        return await self._budget.turn(endpoint, most_s)
+        return await self._venue.budget.turn(endpoint, most_s)
 
     async def send(self, endpoint: Endpoint, params: dict[str, Any]) -> Any:
         """Ask once, now. Raises Unanswered, Busy, Denied."""
@@ -160,7 +164,7 @@ class Rest:
         """Ask until there is an answer, waiting longer each time. Raises Denied; BadInput after ``tries``, if given."""
         waits = Backoff(self._settings.wait_first_ms / 1000, self._settings.wait_max_ms / 1000, self._chance)
         while True:
-            await self._budget.turn(endpoint)
+            await self._venue.budget.turn(endpoint)
             try:
                 tree = await self.send(endpoint, dict(params or {}))
             except Denied as denied:
@@ -187,7 +191,7 @@ class Rest:
         status, body = answer.status, answer.body[:REASON_CHARS]
         if status in (418, 429):
             wait_s = _retry_after_s(answer.headers or {})
-            self._budget.pause(wait_s)
+            self._venue.budget.pause(wait_s)
             raise Busy(f"{status} {body}", wait_s)
         try:
             tree = json.loads(answer.body, parse_float=Decimal)
@@ -195,7 +199,7 @@ class Rest:
             tree = None
         if tree is None or (not 200 <= status < 300 and (not 400 <= status < 500 or status in TEMPORARY)):
             raise Unanswered(f"{status} {body}")
-        if (error := self._judge(status, tree)) is not None:
+        if (error := self._venue.judge(status, tree)) is not None:
             raise error
         return tree
 

@@ -38,6 +38,7 @@ class PrivateStream:
         self._on_report, self._on_change, self._failed = on_report, on_change, failed
         self._waits = Backoff(settings.wait_first_ms / 1000, settings.wait_max_ms / 1000, chance)
         self._client: Any = None
+        self._lost: Any = None  # a future that fails when the connection does
         self.up_ns = 0  # since when; 0: it is down
         self.breaks: list[str] = []  # why, each time
 
@@ -46,14 +47,12 @@ class PrivateStream:
         while True:
             started_s = asyncio.get_running_loop().time()
             try:
-                self._client, lost = await asyncio.wait_for(
-                    self._profile.subscribe(self._api, self._on_text), self._settings.request_ms / 1000
-                )
-                lost.add_done_callback(reason_of)  # so that no one misses it
+                subscribing = self._profile.subscribe(self._api, self._opened)
+                await asyncio.wait_for(subscribing, self._settings.request_ms / 1000)
                 self.up_ns = self._now_ns()
                 self._on_change()
-                await asyncio.wait({lost})
-                self.breaks.append(reason_of(lost))
+                await asyncio.wait({self._lost})
+                self.breaks.append(reason_of(self._lost))
             except (ccxt.BaseError, TimeoutError, KeyError) as error:  # KeyError: of ccxt, when the venue refuses
                 self.breaks.append(str(error) or type(error).__name__)
             finally:
@@ -73,6 +72,13 @@ class PrivateStream:
         client, self._client = self._client, None
         if client is not None and not client.error:
             client.on_error(ccxt.NetworkError(reason))
+
+    def _opened(self, client: Any) -> None:
+        """Take the text of every frame where ccxt would parse it: reports never reach it, it would keep them."""
+        self._client, self._lost = client, client.future("the connection's end")
+        self._lost.add_done_callback(reason_of)  # so that no one misses why
+        forward = client.handle_text_or_binary_message
+        client.handle_text_or_binary_message = lambda text: None if self._on_text(text) else forward(text)
 
     def _on_text(self, text: str | bytes) -> bool:
         """Every frame, called from ccxt's loop, which would only log what is raised: it is handed on instead."""

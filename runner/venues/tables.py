@@ -1,5 +1,6 @@
 """What a venue lists, and how its decimal strings become integers: exactly, or not at all."""
 
+import asyncio
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -59,3 +60,27 @@ def plain(value: Decimal) -> str:
     """Without exponent and trailing zeros."""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+class Table:
+    """A venue's instruments and their age. A change of grid or fees is a matter for a new start."""
+
+    def __init__(self, hours_max: int) -> None:
+        self._most_s = hours_max * 3600.0
+        self._instruments: tuple[Instrument, ...] = ()
+        self._loaded_s = 0.0
+
+    def loaded(self, instruments: tuple[Instrument, ...]) -> tuple[str, ...]:
+        """The venue's list was read now; which of its instruments are not what they were."""
+        before, self._instruments = self._instruments, instruments
+        self._loaded_s = asyncio.get_running_loop().time()
+        return tuple(old.symbol for old, new in zip(before, instruments, strict=False) if old != new)
+
+    def age(self) -> float:
+        """In parts of the age up to which it may be used."""
+        return (asyncio.get_running_loop().time() - self._loaded_s) / self._most_s
+
+    @property
+    def is_stale(self) -> bool:
+        """Nothing is sent by it."""
+        return not self._instruments or self.age() > 1

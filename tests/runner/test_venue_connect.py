@@ -160,7 +160,7 @@ def without(handler: Any, missing: str) -> Any:
 def test_a_table_that_is_too_old_sends_nothing() -> None:
     async def script(made: World) -> None:
         await made.venue.connect()
-        made.venue._table_s -= 25 * 3600
+        made.venue._table._loaded_s -= 25 * 3600
         with pytest.raises(Refused, match="older than 24 h"):
             await made.venue.instruments()
         order = made.sell()

@@ -69,7 +69,7 @@ def test_only_an_unknown_order_can_be_absent() -> None:
     assert order.stage == Stage.SENT
     outbound.unknown(order)
     outbound.absent(order)
-    assert kinds(outbound.take()) == ["UNKNOWN", "REJECTED"]
+    assert kinds(outbound.told.take()) == ["UNKNOWN", "REJECTED"]
     assert order.stage == Stage.ABSENT
 
 
@@ -79,7 +79,7 @@ def test_what_was_seen_is_not_denied_by_an_answer() -> None:
     outbound.report(report(OrderState.NEW, 0))
     outbound.unknown(order)
     outbound.refused(order, Reason.VENUE_REJECT)
-    assert kinds(outbound.take()) == ["NEW"]
+    assert kinds(outbound.told.take()) == ["NEW"]
 
 
 def test_an_order_given_up_that_returns_is_told_of_and_its_fill_is_a_fact() -> None:
@@ -87,9 +87,9 @@ def test_an_order_given_up_that_returns_is_told_of_and_its_fill_is_a_fact() -> N
     outbound.sent(order, 0)
     outbound.unknown(order)
     outbound.absent(order)
-    outbound.take()
+    outbound.told.take()
     outbound.report(report(OrderState.PARTIAL, 4, execution(1, 4, 0)))
-    assert kinds(outbound.take()) == ["4"]  # the core halts on it
+    assert kinds(outbound.told.take()) == ["4"]  # the core halts on it
     assert [finding.kind for finding in outbound.findings] == ["returned"]
 
 
@@ -97,7 +97,7 @@ def test_a_report_of_nobodys_order_is_nobodys() -> None:
     outbound, _ = made()
     other = Report("theirs", "v9", 0, Side.BUY, 100, QTY, OrderState.NEW, 0, 5)
     assert outbound.report(other) is None
-    assert not outbound.waiting
+    assert not outbound.told.waiting
 
 
 @given(st.integers(0, 10**9))
@@ -120,7 +120,7 @@ def test_any_order_of_reports_and_lists_gives_the_same_fills_and_then_the_end(se
             outbound.executions(order, [execution(one.exec_id, one.qty) for one in all_[: chance.randrange(1, 4)]])
     outbound.report(reports[-1])
     outbound.executions(order, [execution(one.exec_id, one.qty) for one in all_])
-    told = kinds(outbound.take())
+    told = kinds(outbound.told.take())
     assert told[0] == "NEW"
     assert [int(each) for each in told[1:] if each.isdigit()] == sizes
     assert told[len(sizes) + 1 :] == ([] if is_full else ["CANCELED"])

@@ -1,6 +1,7 @@
 """One retry for all queries and one budget for all requests (requirements ORD-05, TEST-12)."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.runner.venue_world import World, world
 def run(script: Callable[[World], Awaitable[None]], plan: FaultPlan | None = None, **settings: Any) -> None:
     async def inside(now_ns: Callable[[], int]) -> None:
         async with world(now_ns, plan, **settings) as made:
-            await made.venue._load(1)
+            await made.venue.profile.load(made.venue.rest, ("BTC/USDT",), 1)
             await script(made)
 
     virtually(inside)
@@ -36,7 +37,7 @@ def test_waits_double_with_jitter_up_to_their_limit_and_end_with_the_fault(fault
         made.double.handle = watched
         asyncio.get_running_loop().call_later(12, made.double.plan.rules.clear)
         await made.venue.profile.time_ms(made.venue.rest)
-        waits = [after - before for before, after in zip(times, times[1:], strict=False)]
+        waits = [after - before for before, after in itertools.pairwise(times)]
         most = [0.25, 0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
         assert 5 <= len(waits) <= len(most) + 1
         for wait, bound in zip(waits, most, strict=False):

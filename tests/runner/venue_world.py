@@ -24,7 +24,7 @@ from tests.doubles.wire import Double
 
 SYMBOL = "BTC/USDT"
 TICKS = 100  # a quote unit
-QUICK = {"request_ms": 1500, "wait_max_ms": 4000, "reconcile_ms": 5000}
+QUICK = {"request_ms": 1500, "wait_max_ms": 4000, "reconcile_ms": 5000, "tries": 100}
 
 
 class World:
@@ -144,7 +144,7 @@ class World:
         known = [int(row["ts_known"][0]) for row in self.records]
         assert known == sorted(known)
         for asset in ("BTC", "USDT"):
-            assert self.venue._reconciler.balances[asset] == sum(self.exchange.balance("main", asset)), asset
+            assert self.venue.reconciler.balances[asset] == sum(self.exchange.balance("main", asset)), asset
         assert not self.findings, self.findings
 
 
