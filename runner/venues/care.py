@@ -14,7 +14,7 @@ from runner.venues.outbound import Order, Outbound, Stage
 from runner.venues.profiles import Profile
 from runner.venues.reconcile import Reconciler
 from runner.venues.rest import Busy, Denied, Endpoint, Rest, Unanswered, VenueError
-from runner.venues.settings import HOUR_MS, Trading
+from runner.venues.settings import HOUR_MS, VenueSettings
 from runner.venues.tables import Table
 from runner.venues.tasks import Tasks
 
@@ -27,7 +27,7 @@ class Care:
 
     def __init__(
         self,
-        settings: Trading,
+        settings: VenueSettings,
         profile: Profile,
         rest: Rest,
         outbound: Outbound,
@@ -68,7 +68,9 @@ class Care:
     async def _send(self, order: Order) -> None:
         reason = await self._obstacle(order)
         left_s = (order.deadline_ns - self._now_ns()) / SECOND_NS if order.deadline_ns else float("inf")
-        if reason == Reason.NONE and not await self._rest.turn(ORDER_TURN, max(0.0, left_s)):
+        if reason == Reason.NONE and left_s <= 0:
+            reason = Reason.STALE
+        if reason == Reason.NONE and not await self._rest.turn(ORDER_TURN, left_s):
             reason = Reason.RATE_LIMIT
         if reason != Reason.NONE:
             self._outbound.refused(order, reason)

@@ -25,7 +25,7 @@ from runner.venues.profiles import PROFILES, Ids
 from runner.venues.protocol import AccountSnapshot, Finding, Known, OpenOrder
 from runner.venues.reconcile import Reconciler
 from runner.venues.rest import Denied, Rest, VenueError
-from runner.venues.settings import Keys, Trading
+from runner.venues.settings import Keys, VenueSettings
 from runner.venues.stream import PrivateStream
 from runner.venues.tables import Listed, Table
 from runner.venues.tasks import Tasks
@@ -44,7 +44,7 @@ class CcxtVenue:
 
     def __init__(
         self,
-        settings: Trading,
+        settings: VenueSettings,
         keys: Keys,
         run_id: str,
         *,

@@ -19,7 +19,7 @@ from core.errors import BadInput
 from runner.live.exchange import moved
 from runner.live.link import Backoff
 from runner.venues.health import Health
-from runner.venues.settings import Keys, Trading
+from runner.venues.settings import Keys, VenueSettings
 
 RESERVE_PPM: Final = 200_000  # of the budget that queries leave to orders and cancels
 WAIT_LEAST_S: Final = 0.001  # a wait shorter than the clock's resolution would never be over
@@ -112,7 +112,7 @@ class Rest:
 
     def __init__(
         self,
-        settings: Trading,
+        settings: VenueSettings,
         keys: Keys,
         venue: Venue,
         health: Health,

@@ -9,7 +9,7 @@ from core.settings import Section, within
 HOUR_MS: Final = 3_600_000
 
 
-class Trading(Section, frozen=True, kw_only=True):
+class VenueSettings(Section, frozen=True, kw_only=True):
     """A venue's private side. Symbols are spelled BTC/USDT; times are wall time."""
 
     venue: Literal["binance"]

@@ -16,7 +16,7 @@ from runner.live.exchange import reason_of
 from runner.live.link import Backoff
 from runner.venues.outbound import Report
 from runner.venues.profiles import Profile
-from runner.venues.settings import Trading
+from runner.venues.settings import VenueSettings
 
 
 class PrivateStream:
@@ -26,7 +26,7 @@ class PrivateStream:
         self,
         profile: Profile,
         api: Any,
-        settings: Trading,
+        settings: VenueSettings,
         *,
         now_ns: Callable[[], int],
         chance: random.Random,

@@ -12,7 +12,7 @@ from core.errors import BadConfig, BadInput, Refused
 from core.records import INTENT, OrderState, Reason, Side
 from core.settings import parse
 from runner.venues.profiles import PROFILES, Ids
-from runner.venues.settings import Trading
+from runner.venues.settings import VenueSettings
 from tests.doubles.book import BUY, SELL
 from tests.doubles.orders import NewOrder
 from tests.doubles.virtual import virtually
@@ -209,6 +209,6 @@ def test_client_order_ids_are_the_same_for_the_same_journal_and_fit_the_venue() 
 
 def test_settings_name_the_key() -> None:
     with pytest.raises(BadConfig, match="accept_ms"):
-        parse(Trading, {"venue": "binance", "symbols": [SYMBOL], "accept_ms": 70_000}, where="test")
+        parse(VenueSettings, {"venue": "binance", "symbols": [SYMBOL], "accept_ms": 70_000}, where="test")
     with pytest.raises(BadConfig, match="wait_first_ms"):
-        parse(Trading, {"venue": "binance", "symbols": [SYMBOL], "wait_first_ms": 60_000}, where="test")
+        parse(VenueSettings, {"venue": "binance", "symbols": [SYMBOL], "wait_first_ms": 60_000}, where="test")

@@ -1,13 +1,15 @@
 """An adapter against the double of Binance with each fault: every order once or never, every fill once."""
 
 import asyncio
+import random
 
 import pytest
 
-from core.records import OrderState, Reason
-from tests.doubles.book import SELL
+from core.records import OrderState, Reason, Side
+from tests.doubles.book import BUY, SELL
 from tests.doubles.faults import Fault, FaultPlan
-from tests.runner.venue_world import SYMBOL, TICKS, World, play
+from tests.doubles.orders import NewOrder
+from tests.runner.venue_world import IMMEDIATE, POST_ONLY, SYMBOL, TICKS, World, play
 
 S = OrderState
 
@@ -184,3 +186,75 @@ def test_a_cancel_of_an_order_in_flight_waits_for_it() -> None:
         assert states(world, order)[-2:] == [S.NEW, S.CANCELED]
 
     play(script, FaultPlan([Fault("late", "create", nth=1, seconds=3.0), Fault("drop", "ws.order", nth=1)]))
+
+
+def test_a_stream_that_is_killed_a_hundred_times_loses_and_doubles_nothing() -> None:
+    async def script(world: World) -> None:
+        chance, order = random.Random(3), world.buy(qty=10_000)
+        await asyncio.sleep(1)
+        world.exchange.set_book(SYMBOL, {}, {})
+        for _ in range(100):
+            for session in list(world.double.sessions):
+                world.double.drop(session)
+            await asyncio.sleep(chance.choice((0.0, 0.05, 0.5, 3.0)))
+            world.exchange.trade(SYMBOL, SELL, 49_000 * TICKS, chance.randrange(1, 100))
+            await asyncio.sleep(chance.choice((0.0, 0.05, 1.0)))
+        await asyncio.sleep(10)
+        world.drain()
+        assert len(world.fills(order)) == 100
+        assert world.venue.stream.up_ns
+        assert 20 < len(world.venue.stream.breaks) <= 100
+
+    play(script)
+
+
+def test_an_order_whose_time_is_over_before_it_could_be_sent_is_not_sent() -> None:
+    async def script(world: World) -> None:
+        world.life_ns = 2 * 10**9
+        world.double.strike(Fault("maintenance", "*", nth=1, seconds=4))  # its prices are asked for meanwhile
+        order = world.buy()
+        await asyncio.sleep(10)
+        world.drain()
+        assert world.states(order) == [(S.REJECTED, Reason.STALE)]
+        assert not world.double.plan.seen["create"]
+        world.double.plan.next("rate_limited", "create")
+        world.buy()
+        await asyncio.sleep(0.1)
+        world.life_ns = 10**8
+        late = world.buy()  # the venue asks for a second of silence, the order has a tenth
+        await asyncio.sleep(5)
+        world.drain()
+        assert world.states(late) == [(S.REJECTED, Reason.RATE_LIMIT)]
+
+    play(script)
+
+
+def test_a_refusal_as_a_duplicate_says_that_the_order_is_there() -> None:
+    async def script(world: World) -> None:
+        order = world.intend(Side.BUY, 49_000 * TICKS, 1000)
+        client_id = world.intents[order][1]
+        world.submit(order)
+        world.exchange.submit("main", NewOrder(SYMBOL, BUY, 1000, 49_000 * TICKS, client_id))
+        await asyncio.sleep(5)
+        assert states(world, order)[-1] == S.NEW
+
+    play(script, FaultPlan([Fault("drop", "ws.order", nth=1)]))
+
+
+@pytest.mark.parametrize(
+    ("side", "price", "qty", "flags", "told"),
+    [
+        (Side.BUY, 50_500, 1000, POST_ONLY, [(S.EXPIRED, Reason.WOULD_CROSS)]),
+        (Side.SELL, 51_000, 10**6, 0, [(S.REJECTED, Reason.CASH)]),
+        (Side.BUY, 49_000, 1, 0, [(S.REJECTED, Reason.FILTER_NOTIONAL)]),
+        (Side.BUY, 49_000, 1000, IMMEDIATE, [(S.NEW, Reason.NONE), (S.EXPIRED, Reason.EXPIRED)]),
+    ],
+)
+def test_refusals_have_their_reason(side: int, price: int, qty: int, flags: int, told: list[object]) -> None:
+    async def script(world: World) -> None:
+        order = world.submit(world.intend(side, price * TICKS, qty, flags))
+        await asyncio.sleep(2)
+        world.drain()
+        assert world.states(order) == told
+
+    play(script)
