@@ -167,7 +167,8 @@ class Care:
         if left_ms > 0:
             return left_ms / 1000
         # By the venue's own clock the deadline has passed: what is in none of its lists now will never be.
-        if not await self._reconciler.search(order, venue_ms - HOUR_MS):
+        since_ms = max(0, min(venue_ms, order.made_ns // 1_000_000) - HOUR_MS)
+        if not await self._reconciler.search(order, since_ms):
             self._outbound.absent(order)
         return float("inf")
 

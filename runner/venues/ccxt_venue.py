@@ -98,7 +98,7 @@ class CcxtVenue:
         self._table.loaded(_instruments(await self.profile.load(self.rest, self._settings.symbols, tries)))
         accept_until_ms = self.rest.venue_ms + self._settings.accept_ms  # whatever was signed before, was before now
         for each in known:
-            self.outbound.resume(each.intent, each.client_order_id, each.executions, accept_until_ms)
+            self.outbound.resume(each, accept_until_ms)
         await self.reconciler.start()
         await self.reconciler.once()
         self.health.clear(START)

@@ -21,7 +21,7 @@ import numpy as np
 
 from core.errors import require
 from core.records import INTENT, FeeAsset, OrderState, Reason
-from runner.venues.protocol import Finding
+from runner.venues.protocol import Finding, Known
 from runner.venues.telling import Told
 
 
@@ -97,6 +97,7 @@ class Order:
     price: int
     flags: int
     deadline_ns: int
+    made_ns: int
     stage: Stage = Stage.NEW
     venue_id: str = ""
     accept_until_ms: int = 0  # by the venue's clock: a create that it has not taken by then, it never will
@@ -106,6 +107,7 @@ class Order:
     held: dict[int, Execution] = field(default_factory=dict)  # overtook an execution before it
     end: tuple[OrderState, int] | None = None  # how it ended, and its time
     cancel_wanted: bool = False
+    was_acked: bool = False  # by what the journal holds: the core would not believe that it was rejected
 
     @property
     def is_over(self) -> bool:
@@ -138,18 +140,21 @@ class Outbound:
         row = intent.view(INTENT)[0]
         instrument, side, qty = (int(row[name]) for name in ("instrument", "side", "qty"))
         price, flags, deadline_ns = (int(row[name]) for name in ("price", "flags", "deadline_ns"))
-        order = Order(int(row["order_id"]), client_id, instrument, side, qty, price, flags, deadline_ns)
+        made_ns = int(row["ts_known"])
+        order = Order(int(row["order_id"]), client_id, instrument, side, qty, price, flags, deadline_ns, made_ns)
         require(order.order_id not in self.orders, f"order {order.order_id} is submitted twice")
         require(client_id not in self._by_client_id, f"client order id {client_id} is used twice")
         self.orders[order.order_id] = self._by_client_id[client_id] = order
         return order
 
-    def resume(self, intent: np.ndarray, client_id: str, executions: dict[int, int], accept_until_ms: int) -> Order:
+    def resume(self, known: Known, accept_until_ms: int) -> Order:
         """Take an order from a journal, with the executions booked already; nobody knows whether it was sent."""
-        order = self.add(intent, client_id)
+        order = self.add(known.intent, known.client_order_id)
         order.stage, order.accept_until_ms = Stage.UNKNOWN, accept_until_ms
-        order.seen = dict(executions)
-        order.filled = sum(executions.values())
+        order.seen = dict(known.executions)
+        order.filled = sum(known.executions.values())
+        order.was_acked = bool(order.filled) or known.state in (OrderState.NEW, OrderState.PARTIAL)
+        order.cancel_wanted = known.state == OrderState.PENDING_CANCEL
         return order
 
     def find(self, client_id: str, venue_id: str) -> Order | None:
@@ -180,14 +185,16 @@ class Outbound:
         if order.stage == Stage.ACKED:
             return  # it was seen: an answer that denies it says less
         self._move(order, Stage.REJECTED)
-        state = OrderState.EXPIRED if reason == Reason.WOULD_CROSS else OrderState.REJECTED
+        expires = reason == Reason.WOULD_CROSS or order.was_acked
+        state = OrderState.EXPIRED if expires else OrderState.REJECTED
         _tell(self.told, order, state, reason, self._now_ns())
 
     def absent(self, order: Order) -> None:
         """The venue does not have it and never will."""
         if order.stage == Stage.UNKNOWN:
             self._move(order, Stage.ABSENT)
-            _tell(self.told, order, OrderState.REJECTED, Reason.EXPIRED, self._now_ns())
+            state = OrderState.EXPIRED if order.was_acked else OrderState.REJECTED
+            _tell(self.told, order, state, Reason.EXPIRED, self._now_ns())
 
     def report(self, report: Report) -> Order | None:
         """What the venue says of an order; None if it is none of ours."""

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from core.instruments import Instrument
+from core.records import OrderState
 
 
 class OpenOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +38,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
     intent: np.ndarray  # shape (1,), dtype INTENT
     client_order_id: str
+    state: OrderState = OrderState.PENDING_NEW  # the journal's: a PENDING_CANCEL is asked for again
     executions: dict[int, int] = {}  # booked already: execution id -> lots
 
 

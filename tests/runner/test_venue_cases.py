@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from core.records import Kind, OrderState, Side
+from core.records import Kind, OrderState, Reason, Side
 from tests.doubles.book import SELL
 from tests.doubles.faults import Fault, FaultPlan
 from tests.runner.venue_world import SYMBOL, TICKS, World, play
@@ -174,3 +174,36 @@ def test_an_answer_that_fails_after_the_stream_told_of_the_order_changes_nothing
         assert creates(world) == 1
 
     play(script, FaultPlan([Fault("timeout", "create", nth=1)]))
+
+
+def test_a_cancel_that_a_crash_swallowed_is_asked_for_again() -> None:
+    async def script(world: World) -> None:
+        order = world.buy()
+        await asyncio.sleep(1)
+        world.drain()
+        world.mark(order, S.PENDING_CANCEL)  # the journal holds the cancel, the venue never saw it
+        await world.crash()
+        await asyncio.sleep(2)
+        assert only(world, order)[-1] == S.CANCELED
+
+    play(script)
+
+
+def test_an_acknowledged_order_that_the_venue_has_forgotten_expires() -> None:
+    """Venues drop what ended long ago; the core would not believe that an order it saw working was rejected."""
+
+    async def script(world: World) -> None:
+        order = world.buy()
+        await asyncio.sleep(1)
+        world.drain()
+        await world.venue.close()
+        (number,) = world.exchange.orders
+        world.exchange.cancel("main", number)
+        del world.exchange.orders[number]
+        await world.crash()
+        await asyncio.sleep(15)
+        world.drain()
+        assert world.states(order)[-1] == (S.EXPIRED, Reason.EXPIRED)
+        del world.intents[order]  # the double has forgotten it
+
+    play(script)

@@ -93,7 +93,7 @@ def test_an_end_waits_for_the_fills_before_it() -> None:
         world.cancel(order)
         await asyncio.sleep(5)
         world.drain()
-        assert [int(row["kind"][0]) for row in world.records] == [3, 4, 3]  # NEW, the fill, CANCELED
+        assert [int(row["kind"][0]) for row in world.records] == [3, 3, 4, 3]  # NEW, our cancel, the fill, CANCELED
 
     play(script, FaultPlan([Fault("drop", "ws.fill", nth=1)]))
 

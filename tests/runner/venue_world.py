@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from core.orders import AFTER, IMPOSSIBLE
-from core.records import FILL, INTENT, ORDER, Action, FeeAsset, Kind, OrderFlag, OrderState, Side
+from core.records import FILL, INTENT, ORDER, RECORD, Action, FeeAsset, Kind, OrderFlag, OrderState, Side
 from runner.venues.ccxt_venue import CcxtVenue
 from runner.venues.outbound import Stage
 from runner.venues.protocol import Known
@@ -58,6 +58,7 @@ class World:
         order_id, row = len(self.intents) + 1, np.zeros(1, INTENT)
         row["kind"], row["side"], row["flags"] = Kind.INTENT, side, flags | action
         row["order_id"], row["price"], row["qty"] = order_id, price, qty
+        row["ts_known"] = self.now_ns()
         row["deadline_ns"] = self.now_ns() + self.life_ns if self.life_ns else 0
         self.intents[order_id] = row, self.venue.ids.of(order_id, row.tobytes())
         return order_id
@@ -76,7 +77,11 @@ class World:
         return self.submit(self.intend(Side.SELL, price, qty, flags, Action.REDUCE))
 
     def cancel(self, order_id: int) -> None:
-        """Ask for a cancellation."""
+        """Ask for a cancellation, as the core does."""
+        self.drain()
+        if self.state(order_id) >= OrderState.PENDING_CANCEL and self.state(order_id) != OrderState.UNKNOWN:
+            return
+        self.mark(order_id, OrderState.PENDING_CANCEL)
         row = self.intents[order_id][0].copy()
         row["flags"] = Action.CANCEL
         self.venue.cancel(row)
@@ -92,15 +97,29 @@ class World:
         await self.venue.close()
         self._since = len(self.records)
         self.venue = self.adapter(**changes)
-        await self.venue.connect([
-            Known(intent=intent, client_order_id=client_id, executions=dict(self.fills(order_id)))
-            for order_id, (intent, client_id) in self.intents.items() if not self.is_over(order_id)
-        ])  # fmt: skip
+        await self.venue.connect([self.known(order_id) for order_id in self.intents if not self.is_over(order_id)])
+
+    def known(self, order_id: int) -> Known:
+        """What the journal holds of an order."""
+        intent, client_id = self.intents[order_id]
+        fills = dict(self.fills(order_id))
+        return Known(intent=intent, client_order_id=client_id, state=self.state(order_id), executions=fills)
+
+    def mark(self, order_id: int, state: OrderState) -> None:
+        """The core itself moved an order, as it does when it cancels."""
+        row = np.zeros(1, ORDER)
+        row["kind"], row["order_id"], row["state"], row["ts_known"] = Kind.ORDER, order_id, state, self.latest_ns()
+        self.records.append(row.view(RECORD))
+
+    def latest_ns(self) -> int:
+        """When the last record became known."""
+        return int(self.records[-1]["ts_known"][0]) if self.records else 0
 
     def states(self, order_id: int) -> list[tuple[OrderState, int]]:
         """What the core was told of an order: states and reasons."""
         rows = [row.view(ORDER)[0] for row in self.records if row["kind"][0] == Kind.ORDER]
-        return [(OrderState(int(row["state"])), int(row["reason"])) for row in rows if row["order_id"] == order_id]
+        told = [(OrderState(int(row["state"])), int(row["reason"])) for row in rows if row["order_id"] == order_id]
+        return [each for each in told if each[0] != OrderState.PENDING_CANCEL]  # which the core says itself
 
     def fills(self, order_id: int) -> list[tuple[int, int]]:
         """Execution ids and lots that the core was told."""
@@ -108,6 +127,10 @@ class World:
         return [(int(row["exec_id"]), int(row["qty"])) for row in rows if row["order_id"] == order_id]
 
     def is_over(self, order_id: int) -> bool:
+        """Nothing more is expected."""
+        return self.state(order_id) > OrderState.UNKNOWN
+
+    def state(self, order_id: int) -> OrderState:
         """As the core's order state machine has it, which must allow every step."""
         state, filled, qty = OrderState.PENDING_NEW, 0, int(self.intents[order_id][0]["qty"][0])
         for row in self.records:
@@ -121,7 +144,7 @@ class World:
                 after = int(AFTER[state, row.view(ORDER)["state"][0]])
                 assert after != IMPOSSIBLE, f"order {order_id}: {state!r} to {row.view(ORDER)['state'][0]}"
                 state = OrderState(after)
-        return state > OrderState.UNKNOWN
+        return state
 
     def verify(self) -> None:
         """Orders there == orders meant, each once; fills known == fills there; balances equal; nothing unexplained."""
