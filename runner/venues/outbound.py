@@ -12,6 +12,7 @@ Each execution becomes one FILL, known by (order, execution id), in the order in
 end is told after its last fill, since a fill of an order that has ended halts the core.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -47,6 +48,7 @@ AFTER: Final = {
     S.ABSENT: (),
     S.ENDED: (),
 }
+OVER_KEPT: Final = 10_000  # of which something may still be said
 OVER: Final = (S.REJECTED, S.ABSENT, S.ENDED)
 ENDS: Final = (OrderState.FILLED, OrderState.CANCELED, OrderState.EXPIRED)
 END_REASONS: Final = {OrderState.CANCELED: Reason.CANCEL_STALE, OrderState.EXPIRED: Reason.EXPIRED}
@@ -132,6 +134,8 @@ class Outbound:
         self._now_ns, self.told = now_ns, Told(now_ns)
         self.orders: dict[int, Order] = {}
         self.findings: list[Finding] = []
+        self._live: dict[int, Order] = {}
+        self._over: deque[Order] = deque()  # oldest first
         self._by_client_id: dict[str, Order] = {}
         self._by_venue_id: dict[str, Order] = {}
 
@@ -144,7 +148,7 @@ class Outbound:
         order = Order(int(row["order_id"]), client_id, instrument, side, qty, price, flags, deadline_ns, made_ns)
         require(order.order_id not in self.orders, f"order {order.order_id} is submitted twice")
         require(client_id not in self._by_client_id, f"client order id {client_id} is used twice")
-        self.orders[order.order_id] = self._by_client_id[client_id] = order
+        self.orders[order.order_id] = self._live[order.order_id] = self._by_client_id[client_id] = order
         return order
 
     def resume(self, known: Known, accept_until_ms: int) -> Order:
@@ -229,11 +233,18 @@ class Outbound:
 
     def live(self) -> list[Order]:
         """Orders that are not over."""
-        return [order for order in self.orders.values() if not order.is_over]
+        return list(self._live.values())
 
     def _move(self, order: Order, to: Stage) -> None:
         require(to in AFTER[order.stage], f"order {order.order_id} cannot go from {order.stage.name} to {to.name}")
         order.stage = to
+        if order.is_over:
+            del self._live[order.order_id]
+            self._over.append(order)
+        while len(self._over) > OVER_KEPT:
+            oldest = self._over.popleft()
+            del self.orders[oldest.order_id], self._by_client_id[oldest.client_id]
+            self._by_venue_id.pop(oldest.venue_id, None)
 
     def _take_in(self, order: Order, execution: Execution) -> None:
         if execution.exec_id in order.seen:

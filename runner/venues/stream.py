@@ -7,8 +7,9 @@ never told is: then the connection is made anew.
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import ccxt.pro as ccxt
 
@@ -17,6 +18,8 @@ from runner.live.link import Backoff
 from runner.venues.outbound import Report
 from runner.venues.profiles import Profile
 from runner.venues.settings import VenueSettings
+
+BREAKS_KEPT: Final = 100
 
 
 class PrivateStream:
@@ -40,7 +43,7 @@ class PrivateStream:
         self._client: Any = None
         self._lost: Any = None  # a future that fails when the connection does
         self.up_ns = 0  # since when; 0: it is down
-        self.breaks: list[str] = []  # why, each time
+        self.breaks: deque[str] = deque(maxlen=BREAKS_KEPT)  # why, each time
 
     async def run(self) -> None:
         """Keep the stream up until cancelled."""

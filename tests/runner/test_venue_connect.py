@@ -1,6 +1,7 @@
 """What the adapter asks before it trades, and what it refuses: keys, strange orders, tables, accounts."""
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 from core.errors import BadConfig, BadInput, Refused
 from core.records import INTENT, OrderState, Reason, Side
 from core.settings import parse
-from runner.venues.profiles import PROFILES, Ids
+from runner.venues.ccxt_venue import CcxtVenue
+from runner.venues.profiles import PROFILES, Ids, Profile
+from runner.venues.protocol import Venue
 from runner.venues.settings import VenueSettings
 from tests.doubles.book import BUY, SELL
 from tests.doubles.orders import NewOrder
@@ -212,3 +215,12 @@ def test_settings_name_the_key() -> None:
         parse(VenueSettings, {"venue": "binance", "symbols": [SYMBOL], "accept_ms": 70_000}, where="test")
     with pytest.raises(BadConfig, match="wait_first_ms"):
         parse(VenueSettings, {"venue": "binance", "symbols": [SYMBOL], "wait_first_ms": 60_000}, where="test")
+
+
+@pytest.mark.parametrize(("contract", "made"), [(Venue, CcxtVenue), (Profile, PROFILES["binance"])])
+def test_the_contract_is_kept(contract: type, made: type) -> None:
+    names = [name for name, item in vars(contract).items() if inspect.isfunction(item) and not name.startswith("_")]
+    assert len(names) >= 8
+    for name in names:
+        theirs, ours = (inspect.signature(getattr(each, name)).parameters for each in (contract, made))
+        assert list(theirs) == list(ours), name

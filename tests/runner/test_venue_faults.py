@@ -31,7 +31,7 @@ def test_an_order_rests_fills_in_parts_and_another_is_cancelled() -> None:
         assert states(world, first) == [S.NEW]
         assert [lots for _, lots in world.fills(first)] == [400, 600]
         assert states(world, second) == [S.NEW, S.CANCELED]
-        assert world.venue.stream.breaks == []
+        assert not world.venue.stream.breaks
 
     play(script)
 

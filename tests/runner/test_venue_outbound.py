@@ -125,3 +125,18 @@ def test_any_order_of_reports_and_lists_gives_the_same_fills_and_then_the_end(se
     assert [int(each) for each in told[1:] if each.isdigit()] == sizes
     assert told[len(sizes) + 1 :] == ([] if is_full else ["CANCELED"])
     assert order.stage == Stage.ENDED
+
+
+def test_orders_that_are_over_are_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.venues.outbound.OVER_KEPT", 3)
+    outbound = Outbound(lambda: 1)
+    for number in range(1, 8):
+        row = intent()
+        row["order_id"] = number
+        order = outbound.add(row, f"id {number}")
+        if number != 2:
+            outbound.refused(order, Reason.STALE)
+    assert list(outbound.orders) == [2, 5, 6, 7]
+    assert [order.order_id for order in outbound.live()] == [2]
+    assert outbound.find("id 1", "") is None
+    assert outbound.find("id 7", "") is not None
