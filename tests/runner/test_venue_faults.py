@@ -5,10 +5,11 @@ import random
 
 import pytest
 
-from core.records import OrderState, Reason, Side
+from core.records import Action, OrderFlag, OrderState, Reason, Side
 from tests.doubles.book import BUY, SELL
 from tests.doubles.faults import Fault, FaultPlan
 from tests.doubles.orders import NewOrder
+from tests.doubles.venues import fill_book
 from tests.runner.venue_world import IMMEDIATE, POST_ONLY, SYMBOL, TICKS, World, play
 
 S = OrderState
@@ -256,5 +257,23 @@ def test_refusals_have_their_reason(side: int, price: int, qty: int, flags: int,
         await asyncio.sleep(2)
         world.drain()
         assert world.states(order) == told
+
+    play(script)
+
+
+def test_a_stop_rests_at_the_venue_and_executes_when_the_market_is_there() -> None:
+    async def script(world: World) -> None:
+        order = world.submit(world.intend(Side.SELL, 49_500 * TICKS, 1000, int(OrderFlag.STOP), Action.REDUCE))
+        await asyncio.sleep(1)
+        assert states(world, order) == [S.NEW]
+        fill_book(world.exchange, world.exchange.markets[SYMBOL], 49_495)
+        world.exchange.trade(SYMBOL, SELL, 49_494 * TICKS, 10)
+        await asyncio.sleep(2)
+        world.drain()
+        assert [lots for _, lots in world.fills(order)] == [1000]
+        late = world.submit(world.intend(Side.SELL, 49_600 * TICKS, 1000, int(OrderFlag.STOP), Action.REDUCE))
+        await asyncio.sleep(2)
+        world.drain()
+        assert world.states(late) == [(S.REJECTED, Reason.VENUE_REJECT)]  # it would trigger at once
 
     play(script)
