@@ -40,6 +40,10 @@ paper: $(READY) ## Trade the promoted bundle on paper over its last test fold, t
 	runner replay --home $(RUNNER_HOME)
 	runner ledger verify --home $(RUNNER_HOME)
 
+.PHONY: paper-exchange
+paper-exchange: $(READY) ## An exchange on this machine with a demo key: make paper-exchange VENUE=binance PORT=8100
+	python -m tests.doubles --venue $(or $(VENUE),kraken) --port $(or $(PORT),8100)
+
 .PHONY: test
 test: $(READY) ## The whole test suite
 	pytest -n 2 --dist loadgroup

@@ -191,7 +191,7 @@ def _run(
                 record = tape[order[there] if permuted else there]
                 ahead = min(there + AHEAD, n - ONE)
                 prefetch_row(tape[order[ahead] if permuted else ahead])
-                _remote(config_row, venue_row, books_there[record["instrument"]], record)
+                seen_there(config_row, venue_row, books_there[record["instrument"]], record)
                 there += ONE
                 data_there = tape[order[there] if permuted else there]["ts_event"] if there < n else NEVER
         else:
@@ -202,16 +202,16 @@ def _run(
 
 
 @inlined
-def _remote(config: np.void, venue: np.void, book: np.void, record: np.void) -> None:
+def seen_there(config: np.void, venue: np.void, book: np.void, record: np.void) -> None:
     """The exchange sees a row."""
     if record["kind"] == IS_LEVEL:
         exchange.on_level(config, venue, book, as_level(record))
     else:
-        _remote_seldom(config, venue, book, record)
+        _seen_there_seldom(config, venue, book, record)
 
 
 @rare
-def _remote_seldom(config: np.void, venue: np.void, book: np.void, record: np.void) -> None:
+def _seen_there_seldom(config: np.void, venue: np.void, book: np.void, record: np.void) -> None:
     """The exchange sees a row that is no LEVEL."""
     kind, index = record["kind"], as_int(record["instrument"])
     if kind == IS_TRADE:

@@ -7,13 +7,13 @@ without would each compile all they need.
 import sys
 from collections.abc import Iterator
 
-from core import engine, marks, replay, strategies, ticks
+from core import engine, marks, replay, stepwise, strategies, ticks
 from core.jit import cache_folder, compiled
 
 
 def entries() -> Iterator[str]:
     """The name of every entry and built-in strategy, each compiled or loaded before it is named."""
-    for module in (engine, ticks, replay, marks):
+    for module in (engine, ticks, stepwise, replay, marks):
         for function, signature in module.ENTRIES.items():
             compiled(function, *signature)
             yield f"{module.__name__}.{function.__name__}"

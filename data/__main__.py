@@ -2,7 +2,7 @@
 
 Commands that look read ``artifacts/data`` unless ``--folder`` says otherwise.
 
-Exit codes: 0 ok, 10 above a limit, 30 bad input, 31 bad tape, 70 broken invariant.
+Exit codes: 0 ok, 10 above a limit or candles that differ, 30 bad input, 31 bad tape, 70 broken invariant.
 """
 
 import json
@@ -13,7 +13,8 @@ import typer
 
 from core.records import MINUTE_NS
 from core.settings import as_json as as_json_data
-from data import catalog, export, stability
+from data import catalog, export, fi2010, stability
+from data.against import against
 from data.download.command import download
 from data.holdout import LOG, open_holdout, read_log
 from data.show import show
@@ -38,17 +39,35 @@ def list_files(folder: Folder = FOLDER, as_json: Json = False) -> None:
 @app.command()
 def describe(
     folder: Folder = FOLDER,
-    days: Annotated[bool, typer.Option(help="One row per day with missing bars.")] = False,
+    days: Annotated[
+        bool, typer.Option(help="One row per day with missing bars; of books and quotes every day, with its clocks.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Summarise each instrument, or with --days list the days that miss bars."""
-    rows = [row for row in catalog.completeness(folder) if row["missing"]] if days else catalog.describe(folder)
-    show(rows, as_json)
+    rows = catalog.completeness(folder) if days else catalog.describe(folder)
+    show([row for row in rows if not days or row["missing"] or "delay_ms" in row], as_json)
 
 
 @app.command()
-def check(folder: Folder = FOLDER, as_json: Json = False) -> None:
-    """Verify the tape's hash, every bar's schema and that tape and Parquet agree; count the findings."""
+def check(
+    folder: Folder = FOLDER,
+    other: Annotated[
+        Path | None,
+        typer.Option("--against", help="Candles of the same market, longer ones, to hold the bars against."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Verify the tape's hash, every bar's schema and that tape and Parquet agree; count the findings.
+
+    With --against DIR also compare the bars, made longer, with DIR's BASE_QUOTE.parquet; exit with 10 if any differs.
+    """
+    if other:
+        results = against(folder, other)
+        show([finding for result in results for finding in result.findings], as_json)
+        if any(result.findings for result in results):
+            raise typer.Exit(10)
+        return
     found = json.loads((folder / "summary.json").read_text()) if (folder / "summary.json").is_file() else {}
     show([catalog.check(folder) | {"findings": found.get("findings", {})}], as_json)
 
@@ -82,6 +101,16 @@ def psi(
     show(rows, as_json)
     if rows[0]["psi"] > limit:
         raise typer.Exit(10)
+
+
+@app.command("fi2010")
+def show_fi2010(
+    path: Annotated[Path, typer.Argument(help="A file of the benchmark, with the publisher's name.")],
+    sha256: Annotated[str, typer.Option(help="What its SHA-256 must be.")],
+    as_json: Json = False,
+) -> None:
+    """Check a file of the FI-2010 benchmark and say what it holds. data.fi2010.read gives it as arrays."""
+    show([fi2010.describe(fi2010.read(path, sha256=sha256))], as_json)
 
 
 @app.command()

@@ -144,7 +144,10 @@ def _cleaned(
     for chunk in source.chunks(listing):
         cleaned = clean(chunk, listing, params.file_ns, tally.last_ns)
         tally.add(cleaned)
-        found, file = cleaned.findings.select(*FINDINGS).to_dicts(), chunk.file
+        tally.rules.update(rule for _, rule, _ in chunk.notes)
+        file = chunk.file
+        found = [{"file": file, "row": row, "rule": rule, "value": value} for row, rule, value in chunk.notes]
+        found += cleaned.findings.select(*FINDINGS).to_dicts()
         bars = cleaned.bars
         if params.file_ns != params.interval_ns:
             bars = resampler.push(bars)

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,8 @@ from core import marks
 from core.errors import BadInput
 from core.records import DAY_NS, MINUTE_NS, RECORD, RECORD_BYTES, Kind, MarketFlag, Side
 from data.settings import DataParams
-from data.sources.events import EventLog, Reading, files_of, open_reader
+from data.sources.events import EventLog, Reading, files_of
+from data.sources.readers import open_reader
 from data.store import FrameWriter, iso
 from feeds.dialects import EXAMPLES_MAX
 from feeds.market import Market
@@ -37,6 +39,7 @@ CHUNK_ROWS: Final = 65_536
 SILENCE_NS: Final = 10 * MINUTE_NS  # without a record: a finding
 SILENCE: Final = "silence"
 RECORDS: Final = "records"  # instead of a file: the rows of a finding are an instrument's records
+EPOCH: Final = date(1970, 1, 1).toordinal()
 COUNTED: Final = {"levels": Kind.LEVEL, "trades": Kind.TRADE, "clears": Kind.CLEAR, "quotes": Kind.TOP}
 MINUTES: Final = pa.schema(
     [pa.field("time", pa.timestamp("ns", "UTC"), nullable=False)]
@@ -138,10 +141,11 @@ def _stage(read: Any, reading: Reading, path: Path) -> _Staged:
             staged.last_ns, staged.records = int(chunk["ts_known"][-1]), staged.records + len(chunk)
             file.write(chunk.tobytes())
     if not staged.records:
-        found = dict(staged.log.counts)
+        found, named = dict(staged.log.counts), sorted(staged.log.examples, key=lambda one: (one["file"], one["row"]))
+        first = "".join(f"; {one['file']} line {one['row'] + 1}: {one['rule']}, {one['value']}" for one in named[:1])
         raise BadInput(
             f"{reading.listing.symbol}: no record in {staged.log.rows} rows of {[item.name for item in reading.paths]} "
-            f"(findings: {found}); check data.source, data.files and the market file's symbol, tick and lot"
+            f"(findings: {found}{first}); check data.source, data.files and the market file's symbol, tick and lot"
         )
     return staged
 
@@ -260,6 +264,7 @@ def _write_summary(out: Path, market: Market, staged: Sequence[_Staged], parts: 
             "first": iso(int(part.records["ts_known"][0])),
             "last": iso(int(part.records["ts_known"][-1])),
             "findings": dict(sorted(found.items())),
+            "offset_ms": {str(date.fromordinal(EPOCH + day)): round(ms, 3) for day, ms in item.log.offsets_ms.items()},
         }
     first, last = (fold(int(part.records["ts_known"][at]) for part in parts) for fold, at in ((min, 0), (max, -1)))
     _write_json(

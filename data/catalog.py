@@ -4,13 +4,15 @@ Every function takes the folder that ingest wrote (``artifacts/data``) and retur
 """
 
 import hashlib
+import json
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import duckdb
 import plotly.graph_objects as go
 import pyarrow.parquet as pq
+from plotly.subplots import make_subplots
 
 from core.errors import BadInput, BadTape
 from core.records import DAY_NS, MINUTE_NS
@@ -20,6 +22,7 @@ from data.schema import check_bars
 from feeds.tape import Tape
 
 Row = dict[str, Any]
+CLOCKS: Final = ("delay_ms", "offset_ms")
 
 _COMPLETENESS = """
 with bars as (select epoch_ns(time) as ns from read_parquet($path)),
@@ -36,6 +39,12 @@ select count(*) as minutes, min(epoch_ns(time)) as first_ns, max(epoch_ns(time))
        sum(levels)::bigint as levels, sum(trades)::bigint as trades, sum(quotes)::bigint as quotes,
        sum(clears)::bigint as clears, median(delay_ms) as delay_ms
 from minutes
+"""
+_DELAYS = """
+with minutes as (select delay_ms, epoch_ns(time) // $day as day, levels + trades + clears + quotes as n
+                 from read_parquet($path))
+select make_date(day::integer)::varchar as day, round(sum(delay_ms * n) / sum(n), 3) as delay_ms
+from minutes group by all
 """
 _DESCRIBE = """
 with bars as (from read_parquet($path))
@@ -102,14 +111,26 @@ def _describe_events(path: Path) -> Row:
 def completeness(folder: Path) -> list[Row]:
     """Per instrument and UTC day, first to last bar: bars present, expected and missing.
 
-    Of books and quotes a minute with a record counts as a bar.
+    Of books and quotes a minute with a record counts as a bar, and two columns are added: ``delay_ms``, the mean of
+    ts_known - ts_event on the tape, and ``offset_ms``, the mean of receipt - event as the recorder had it, below
+    0 where that was slow. None where there is nothing to tell.
     """
     table = []
     for path in _files(folder):
         about = _about(path)
+        clocks = _clocks(folder, path, about["symbol"]) if _has_events(folder) else {}
         for row in _query(_COMPLETENESS, path=str(path), day=DAY_NS, step=about["interval_ns"]):
-            table.append({"symbol": about["symbol"], **row, "missing": row["expected"] - row["bars"]})
+            row = {"symbol": about["symbol"], **row, "missing": row["expected"] - row["bars"]}
+            table.append(row | clocks.get(row["day"], dict.fromkeys(CLOCKS) if _has_events(folder) else {}))
     return table
+
+
+def _clocks(folder: Path, path: Path, symbol: str) -> dict[str, Row]:
+    """By day: delay_ms from the minutes, offset_ms from the summary."""
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    offsets = summary["symbols"].get(symbol, {}).get("offset_ms", {})
+    delays = _query(_DELAYS, path=str(path), day=DAY_NS)
+    return {row["day"]: {"delay_ms": row["delay_ms"], "offset_ms": offsets.get(row["day"])} for row in delays}
 
 
 def check(folder: Path) -> Row:
@@ -147,25 +168,37 @@ def _check_events(folder: Path, tape: Tape) -> Row:
 
 
 def plot(folder: Path, out: Path) -> None:
-    """Draw the share of bars (or minutes) missing, instrument by day, as one self-contained HTML page."""
+    """Draw the share of bars (or minutes) missing, instrument by day, as one self-contained HTML page.
+
+    Of books and quotes the clocks are drawn below: delay_ms and offset_ms of ``completeness``.
+    """
     rows = completeness(folder)
-    symbols = sorted({row["symbol"] for row in rows})
-    days = sorted({row["day"] for row in rows})
-    missing = {(row["symbol"], row["day"]): row["missing"] / row["expected"] for row in rows}
-    figure = go.Figure(
-        go.Heatmap(
-            x=days,
-            y=symbols,
-            z=[[missing.get((symbol, day)) for day in days] for symbol in symbols],
-            colorscale="Reds",
-            zmin=0,
-            colorbar={"title": "missing", "tickformat": ".0%"},
-        ),
-        layout={
-            "title": f"Share of {_files(folder)[0].parent.name} missing per day",
-            "height": 160 + 60 * len(symbols),
-        },
-    )
+    kind = _files(folder)[0].parent.name
+    drawn = {f"Share of {kind} missing per day": lambda row: row["missing"] / row["expected"]}
+    if _has_events(folder):
+        drawn |= {
+            "Mean delay on the tape, ms": lambda row: row["delay_ms"],
+            "Mean offset of receipt against event as recorded, ms": lambda row: row["offset_ms"],
+        }
+    symbols, days = sorted({row["symbol"] for row in rows}), sorted({row["day"] for row in rows})
+    figure = make_subplots(rows=len(drawn), cols=1, subplot_titles=list(drawn), shared_xaxes=True)
+    for place, (name, value) in enumerate(drawn.items()):
+        cells = {(row["symbol"], row["day"]): value(row) for row in rows}
+        figure.add_trace(
+            go.Heatmap(
+                x=days,
+                y=symbols,
+                z=[[cells.get((symbol, day)) for day in days] for symbol in symbols],
+                name=name,
+                texttemplate="%{z:.1f}" if place else None,
+                showscale=not place,
+                **({"colorscale": "RdBu", "zmid": 0} if place else {"colorscale": "Reds", "zmin": 0}),
+                colorbar={"title": "missing", "tickformat": ".0%"},
+            ),
+            row=place + 1,
+            col=1,
+        )
+    figure.update_layout(height=(160 + 60 * len(symbols)) * len(drawn))
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.write_html(out, include_plotlyjs=True, div_id="completeness")
 

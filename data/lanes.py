@@ -21,7 +21,8 @@ import numpy as np
 from core.errors import BadInput
 from core.records import DAY_NS, Kind, MarketFlag
 from features import book
-from features.market_state import EXTRA, MARKET_STATE, BookSpec
+from features.market_state import EXTRA, MARKET_STATE, BookSpec, specs_of
+from features.market_stream import RowsDigest
 from feeds.tape import Tape
 
 CHUNK_ROWS: Final = 65_536
@@ -44,29 +45,24 @@ class Lane:
         return np.load(self.folder / f"{name}.npy", mmap_mode="r")
 
 
-def specs_of(tape: Tape) -> list[BookSpec]:
-    """What each instrument's MarketStates are made with. Raises BadConfig for a venue or class without a token."""
-    meta = tape.meta
-    return [
-        BookSpec(instrument.venue, str(meta.get("asset_class", "")), bool(meta.get("has_depth")))
-        for instrument in tape.instruments
-    ]
+def write(tape: Tape, folder: Path, instruments: Iterable[int] | None = None) -> tuple[list[Lane], list[RowsDigest]]:
+    """The lanes of ``tape`` in ``folder``, in order of instrument and day, and a digest of each one's ready rows.
 
-
-def write(tape: Tape, folder: Path, instruments: Iterable[int] | None = None) -> list[Lane]:
-    """The lanes of ``tape`` in ``folder``, in order of instrument and day; of ``instruments`` only, if given.
-
-    An instrument's lanes are made of its own records alone, so they are the same whichever others are made, and where.
-    Raises BadInput for a tape of bars.
+    Of ``instruments`` only, if given: an instrument's lanes are made of its own records alone, so they are the same
+    whichever others are made, and where. Raises BadInput for a tape of bars, BadConfig for a venue or class without a
+    token.
     """
     if tape.interval_ns != 0:
         raise BadInput(f"{tape.path}: a tape of bars; lanes are made from books, trades and quotes")
-    specs = specs_of(tape)
-    indices = range(len(specs)) if instruments is None else instruments
-    return [lane for index in indices for lane in _write_one(tape, folder, specs, index)]
+    specs = specs_of(tape.instruments, tape.meta)
+    made, digests = [], []
+    for index in range(len(specs)) if instruments is None else instruments:
+        digests.append(RowsDigest())
+        made += _write_one(tape, folder, specs, index, digests[-1])
+    return made, digests
 
 
-def _write_one(tape: Tape, folder: Path, specs: list[BookSpec], index: int) -> list[Lane]:
+def _write_one(tape: Tape, folder: Path, specs: list[BookSpec], index: int, digest: RowsDigest) -> list[Lane]:
     symbol, counts = tape.instruments[index].symbol, _count(tape, specs[index], index)
     lanes = {day: _create(folder, symbol, _iso_day(day), rows) for day, rows in sorted(counts.items())}
     state, held = book.new_state(specs)
@@ -76,6 +72,7 @@ def _write_one(tape: Tape, folder: Path, specs: list[BookSpec], index: int) -> l
     for start, rows, records in _records_of(tape, index):
         made = book.batch(state, held, records, 0, out, extra, ready)
         out["seq"][:made] = start + rows[out["seq"][:made]]
+        digest.add(out[:made][ready[:made]], extra[:made][ready[:made]])
         days, begins = np.unique(out["ts"][:made] // DAY_NS, return_index=True)
         for day, low, high in zip(days.tolist(), begins, [*begins[1:], made], strict=True):
             lane, at = lanes[day], filled[day]

@@ -8,7 +8,10 @@ from core.records import MINUTE_NS
 from core.settings import Section, decimal, within
 
 STRENGTH_MAX = "4"
-EVENT_SOURCES = ("binance_ws", "kraken_ws", "coinbase_ws", "lobster", "quotes", "synthetic_book")
+EVENT_SOURCES = (
+    "binance_ws", "binance_bulk", "binance_depth", "kraken_ws", "coinbase_ws", "lobster", "trades", "quotes",
+    "synthetic_book",
+)  # fmt: skip
 SYNTHETIC = ("synthetic", "synthetic_book")
 CLOCK_OFFSET_MS_MAX = 86_400_000
 DAYS_MAX = 36_525  # a hundred years: int64 ns reach three times as far from 1970
@@ -22,9 +25,12 @@ class DataParams(Section, frozen=True, kw_only=True):
         "parquet",
         "kline_csv",
         "binance_ws",
+        "binance_bulk",
+        "binance_depth",
         "kraken_ws",
         "coinbase_ws",
         "lobster",
+        "trades",
         "quotes",
         "synthetic_book",
     ] = "synthetic"

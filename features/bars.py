@@ -6,8 +6,8 @@ to copy, compare or restore. Shapes: ``state`` (n_instruments,), ``bar`` (1,) an
 
 Gaps: up to ``reset_gap_bars`` missing bars, the last close stands in for the missing ones, the return over the gap
 counts as one bar's after division by the root of the bars it spans, and the feature ``gap`` says so. A longer gap
-restarts the instrument. A row is not ready, and is all zero with sigma 0, during the warm-up and while the price has
-not moved at all.
+restarts the instrument, its longer bars (``features.timeframes``) too. A row is not ready, and is all zero with sigma
+0, during the warm-up and while the price has not moved at all.
 """
 
 import math
@@ -20,6 +20,7 @@ from core.errors import BadInput
 from core.jit import entry, kernel
 from core.records import DAY_NS
 from features import spec as s
+from features import timeframes
 from features.sessions import ASIA, LONDON, NEW_YORK, sessions
 
 _RING: Final = 64  # log closes kept, a power of two above the longest return
@@ -50,6 +51,8 @@ STATE: Final = np.dtype(
         ("regime_mean", "<f8"),
         ("regime_variance", "<f8"),
         ("regime", "<f8"),
+        ("n_timeframes", "<i8"),
+        ("timeframes", timeframes.TIMEFRAME, (s.TIMEFRAMES_MAX,)),
     ]
 )
 
@@ -73,6 +76,8 @@ _RETURN_BARS: Final = s.RETURN_BARS
 _RETURN_ROOT: Final = tuple(math.sqrt(n) for n in s.RETURN_BARS)
 _MOMENTUM_ALPHA: Final = tuple(_alpha(n) for n in s.MOMENTUM_HALF_LIFE_BARS)
 _MOMENTUM_SCALE: Final = tuple(math.sqrt((2.0 - a) / a) for a in _MOMENTUM_ALPHA)  # 1 / standard deviation of the mean
+_COMPARED_SCALE: Final = _MOMENTUM_SCALE[s.COMPARED_MOMENTUM]
+_N_FEATURES: Final = len(s.FEATURES)
 _WEEKDAY_SIN: Final = tuple(math.sin(2.0 * math.pi * day / 7.0) for day in range(7))
 _WEEKDAY_COS: Final = tuple(math.cos(2.0 * math.pi * day / 7.0) for day in range(7))
 
@@ -84,6 +89,10 @@ def new_state(spec: s.FeatureSpec, n_instruments: int) -> np.ndarray:
     state["reset_gap_bars"] = spec.reset_gap_bars
     state["warmup_bars"] = spec.warmup_bars
     state["horizon_root"] = math.sqrt(spec.horizon_bars)
+    state["n_timeframes"] = len(spec.timeframes_ns)
+    for i, frame_ns in enumerate(spec.timeframes_ns):
+        state["timeframes"]["interval_ns"][:, i] = frame_ns
+        state["timeframes"]["root"][:, i] = math.sqrt(frame_ns // spec.interval_ns)
     return state
 
 
@@ -115,12 +124,17 @@ def _step(own: np.void, bar: np.void, out: np.ndarray, row: int) -> bool:
     else:
         _take_return(own, bar, missing)
     _take_volume(own, bar)
+    for i in range(own["n_timeframes"]):
+        opened = bar["ts_event"] - own["interval_ns"]
+        timeframes.take(own["timeframes"][i], opened, bar["ts_event"], bar["close"], own["sigma_bar"])
     own["last_ts"] = bar["ts_event"]
     own["last_close"] = bar["close"]
     is_ready = own["bars"] >= own["warmup_bars"] and own["sigma_bar"] > _SIGMA_MIN
     if is_ready:
         own["sigma"] = own["sigma_bar"] * own["horizon_root"]
         _write(own, bar, out, row)
+        if own["n_timeframes"] > 0:
+            _write_timeframes(own, out, row)
     else:
         own["sigma"] = 0.0
         out[row, :] = 0.0
@@ -163,6 +177,8 @@ def _restart(own: np.void, bar: np.void) -> None:
     own["regime_mean"] = 0.0
     own["regime_variance"] = 0.0
     own["regime"] = 0.0
+    for i in range(own["n_timeframes"]):
+        timeframes.restart(own["timeframes"][i])
 
 
 @kernel
@@ -251,6 +267,28 @@ def _write(own: np.void, bar: np.void, out: np.ndarray, row: int) -> None:
     out[row, column + 9] = _WEEKDAY_COS[day]
     out[row, column + 10] = own["regime"]
     out[row, column + 11] = 1.0 if own["missing"] > 0 else 0.0
+
+
+@kernel
+def _write_timeframes(own: np.void, out: np.ndarray, row: int) -> None:
+    """The columns of ``features.spec.timeframe_features``, behind the others."""
+    column = _N_FEATURES
+    short = own["momentum"][s.COMPARED_MOMENTUM] * _COMPARED_SCALE
+    agreeing = _sign(short)
+    for i in range(own["n_timeframes"]):
+        frame = own["timeframes"][i]
+        momentum = frame["momentum"] * timeframes.MOMENTUM_SCALE
+        out[row, column] = _clip(frame["trend"])
+        out[row, column + 1] = _clip(momentum)
+        out[row, column + 2] = _clip(short - momentum)
+        agreeing += _sign(momentum)
+        column += 3
+    out[row, column] = agreeing / (1 + own["n_timeframes"])
+
+
+@kernel
+def _sign(x: float) -> float:
+    return 1.0 if x > 0.0 else (-1.0 if x < 0.0 else 0.0)
 
 
 @kernel

@@ -22,6 +22,7 @@ and sigma for models, the mid for labels.
 | ts, seq | ns, place | ts_known of the record that completed the event, and its place in the stream |
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
@@ -30,6 +31,7 @@ import numpy as np
 
 from core.canonical import hash_json
 from core.errors import BadConfig
+from core.instruments import Instrument
 
 KERNEL_VERSION: Final = 1  # raise it when a formula changes: what was made with another one is refused
 POOL_EDGES: Final = (0, 1, 2, 4, 8, 16, 32, 64, 128)  # ticks from the touch; a pool holds one edge up to the next
@@ -156,6 +158,12 @@ class BookSpec:
     def hash(self) -> str:
         """SHA-256 of the canonical JSON."""
         return hash_json(self.as_json())
+
+
+def specs_of(instruments: Sequence[Instrument], meta: dict[str, Any]) -> list[BookSpec]:
+    """What MarketStates of ``instruments`` are made with, from their tape's ``meta``. Raises BadConfig as BookSpec."""
+    asset_class, has_depth = str(meta.get("asset_class", "")), bool(meta.get("has_depth"))
+    return [BookSpec(instrument.venue, asset_class, has_depth) for instrument in instruments]
 
 
 def _fields() -> list[tuple[str, np.dtype]]:

@@ -16,7 +16,7 @@ class Scaling:
     """``(features - mean) / std`` has mean 0 and deviation 1 over the fitted rows. Both (n_features,) float32."""
 
     mean: np.ndarray
-    std: np.ndarray  # above 0
+    std: np.ndarray  # above 0; infinite for a feature that is left out (``training.select``)
 
 
 def fit(features: np.ndarray, rows: np.ndarray) -> Scaling:

@@ -7,6 +7,9 @@ factor that makes it the standard deviation of a normal return.
 
 A window is a half-life for exponentially weighted estimates, otherwise a length, in bars. Every exponentially weighted
 mean starts as a plain mean: its n-th weight is max(1/n, alpha), so a young estimate is unbiased instead of zero.
+
+``features.timeframes_minutes`` adds columns of longer bars (``features.timeframes``), from closed ones only. The
+warm-up then lasts until the longest has closed ``TIMEFRAME_WARMUP`` times.
 """
 
 from dataclasses import dataclass
@@ -14,6 +17,7 @@ from typing import Any, Final
 
 from core.canonical import hash_json
 from core.errors import BadConfig, Refused
+from core.records import DAY_NS, MINUTE_NS
 from core.settings import Section
 
 KERNEL_VERSION: Final = 1  # raise it when a formula changes: bundles made with another one are refused
@@ -28,6 +32,12 @@ VOLATILITY_SHORT_HALF_LIFE_BARS: Final = 12
 VOLATILITY_LONG_HALF_LIFE_BARS: Final = 288
 VOLUME_HALF_LIFE_BARS: Final = 288
 REGIME_HALF_LIFE_BARS: Final = 2016
+
+TIMEFRAMES_MAX: Final = 4
+TREND_HALF_LIFE: Final = 12  # closed bars of the timeframe
+TIMEFRAME_MOMENTUM_HALF_LIFE: Final = 6
+TIMEFRAME_WARMUP: Final = 12
+COMPARED_MOMENTUM: Final = 1  # place among the momenta of the bar itself: the one longer bars are held against
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +84,57 @@ FEATURES: Final = (
 )
 
 
+def timeframe_features(timeframes_ns: tuple[int, ...], interval_ns: int) -> tuple[Feature, ...]:
+    """The columns that ``timeframes_ns`` add to FEATURES: three each, and one of all together."""
+    if not timeframes_ns:
+        return ()
+    columns = []
+    for frame_ns in timeframes_ns:
+        bars, name = frame_ns // interval_ns, _minutes_name(frame_ns // MINUTE_NS)
+        compared = MOMENTUM_HALF_LIFE_BARS[COMPARED_MOMENTUM]
+        columns += [
+            Feature(
+                f"trend_{name}",
+                "sigma",
+                TREND_HALF_LIFE * bars,
+                f"last closed {name} bar: log close - weighted mean of such closes, in sigma * sqrt({bars})",
+            ),
+            Feature(
+                f"momentum_{name}",
+                "sigma",
+                TIMEFRAME_MOMENTUM_HALF_LIFE * bars,
+                f"weighted mean of the closed {name} bars' returns, scaled to unit variance for white noise",
+            ),
+            Feature(
+                f"divergence_{name}",
+                "sigma",
+                TIMEFRAME_MOMENTUM_HALF_LIFE * bars,
+                f"momentum_{compared} - momentum_{name}: 0 where they converge",
+            ),
+        ]
+    longest = TIMEFRAME_MOMENTUM_HALF_LIFE * timeframes_ns[-1] // interval_ns
+    every = "mean of the signs of all these momenta: 1 or -1 where every timeframe agrees"
+    return (*columns, Feature("momentum_alignment", "ratio", longest, every))
+
+
+def _minutes_name(minutes: int) -> str:
+    return f"{minutes // 60}h" if minutes % 60 == 0 else f"{minutes}m"
+
+
 class FeatureParams(Section, frozen=True, kw_only=True):
     """Section ``features`` of params.yaml."""
 
     reset_gap_bars: int = 12  # more missing bars than this restart an instrument's warm-up
+    timeframes_minutes: tuple[int, ...] = ()  # longer bars whose closed ones add columns; empty: none
 
     def __post_init__(self) -> None:
+        frames = self.timeframes_minutes
+        fit = all(minutes > 0 and DAY_NS % (minutes * MINUTE_NS) == 0 for minutes in frames)
+        if not fit or list(frames) != sorted(set(frames)) or len(frames) > TIMEFRAMES_MAX:
+            raise BadConfig(
+                f"features.timeframes_minutes is {list(frames)}; it takes at most {TIMEFRAMES_MAX} lengths that "
+                "divide a day, the shortest first: [15, 60, 240]"
+            )
         if not 0 <= self.reset_gap_bars <= WARMUP_BARS:
             raise BadConfig(
                 f"features.reset_gap_bars is {self.reset_gap_bars}; it must lie within 0..{WARMUP_BARS} bars"
@@ -95,6 +150,7 @@ class FeatureSpec:
     reset_gap_bars: int
     features: tuple[Feature, ...] = FEATURES
     warmup_bars: int = WARMUP_BARS  # bars of an instrument after a restart until its row is ready
+    timeframes_ns: tuple[int, ...] = ()  # longer bars, the shortest first
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -118,7 +174,8 @@ class FeatureSpec:
 
     def as_json(self) -> dict[str, Any]:
         """The specification as canonical JSON data: ``spec.json`` and the manifest's ``feature_spec``."""
-        return {
+        longer = {"timeframes_ns": list(self.timeframes_ns)} if self.timeframes_ns else {}
+        return longer | {
             "kernel_version": KERNEL_VERSION,
             "interval_ns": self.interval_ns,
             "horizon_ns": self.horizon_ns,
@@ -139,7 +196,7 @@ class FeatureSpec:
 def bar_spec(params: FeatureParams, interval_ns: int, horizon_ns: int) -> FeatureSpec:
     """The specification for bars of ``interval_ns`` and labels over ``horizon_ns``.
 
-    Raises BadConfig unless the horizon is a whole, positive number of bars.
+    Raises BadConfig unless the horizon and every timeframe are whole, positive numbers of bars.
     """
     if interval_ns <= 0:
         raise BadConfig(f"bar interval is {interval_ns} ns; features need bars of a length above 0")
@@ -147,13 +204,28 @@ def bar_spec(params: FeatureParams, interval_ns: int, horizon_ns: int) -> Featur
         raise BadConfig(
             f"label horizon is {horizon_ns} ns, a bar {interval_ns} ns: set labels.horizon_minutes to a multiple of it"
         )
-    return FeatureSpec(interval_ns=interval_ns, horizon_ns=horizon_ns, reset_gap_bars=params.reset_gap_bars)
+    frames = tuple(minutes * MINUTE_NS for minutes in params.timeframes_minutes)
+    for frame_ns, minutes in zip(frames, params.timeframes_minutes, strict=True):
+        if frame_ns <= interval_ns or frame_ns % interval_ns:
+            raise BadConfig(
+                f"features.timeframes_minutes holds {minutes}, a bar is {interval_ns} ns: take larger multiples of it"
+            )
+    closed = (TIMEFRAME_WARMUP + 1) * frames[-1] // interval_ns if frames else 0  # the first is seen in part only
+    return FeatureSpec(
+        interval_ns=interval_ns,
+        horizon_ns=horizon_ns,
+        reset_gap_bars=params.reset_gap_bars,
+        features=FEATURES + timeframe_features(frames, interval_ns),
+        warmup_bars=max(WARMUP_BARS, closed),
+        timeframes_ns=frames,
+    )
 
 
 def spec_from_json(data: dict[str, Any]) -> FeatureSpec:
     """The specification a bundle was made with. Raises Refused if this program's kernel would compute another one."""
     try:
-        params = FeatureParams(reset_gap_bars=data["reset_gap_bars"])
+        minutes = tuple(frame_ns // MINUTE_NS for frame_ns in data.get("timeframes_ns", ()))
+        params = FeatureParams(reset_gap_bars=data["reset_gap_bars"], timeframes_minutes=minutes)
         spec = bar_spec(params, data["interval_ns"], data["horizon_ns"])
     except (KeyError, TypeError) as error:
         raise Refused(f"feature specification: {type(error).__name__} {error}; make the bundle anew") from None

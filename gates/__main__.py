@@ -1,4 +1,4 @@
-"""``python -m gates``: check, explain, diff, promote, rollback, history, keys. Run in the repository's root.
+"""``python -m gates``: check, explain, diff, promote, rollback, history, rule, keys. Run in the repository's root.
 
 Exit codes: 0 PASS or done, 10 FAIL, 20 INSUFFICIENT, 30 bad input or an unmeasured metric, 32 bad configuration,
 40 refused (altered log, registry or bundle; unsafe key).
@@ -13,12 +13,15 @@ import typer
 from rich.table import Table
 
 from core.settings import as_json
+from feeds.tape import Tape
 from gates import explain as words
 from gates import keys
 from gates.judge import as_json as verdict_json
 from gates.promote import Result
 from gates.promote import promote as promote_candidate
 from gates.promote import rollback as roll_back
+from gates.rule import make_bundle as make_rule_bundle
+from gates.rule import read_trading
 from gates.schema import BAR_MODEL
 from gates.state import read_state
 from gates.workspace import Workspace, open_case
@@ -114,6 +117,17 @@ def history(as_json_: JsonOption = False) -> None:
         table.add_row(*map(str, row), item.reason)
     words.console().print(table)
     typer.echo(f"in use: {state.registry.active or 'none'}")
+
+
+@app.command()
+def rule(
+    tape: Annotated[Path, typer.Option(help="A tape of the market: its instruments and its bars or books.")],
+    config: Annotated[Path, typer.Option(help="YAML with account, execution, strategy, risk.")],
+    to: Annotated[Path, typer.Option(help="Folder for the bundle.")],
+) -> None:
+    """Make and sign the bundle of a rule strategy, for paper. No gate judges it: a release key is refused."""
+    made = make_rule_bundle(Tape.open(tape), read_trading(config), to, keys.signing_key(), _now())
+    typer.echo(f"{to}: bundle {made[:16]}, judged by no gate, signed for paper")
 
 
 @key_app.command()

@@ -17,6 +17,8 @@ from core.errors import BadInput
 from core.records import BAR, DAY_NS, Kind
 from data import lanes
 from features import bars as kernel
+from features.market_state import specs_of
+from features.market_stream import RowsDigest, as_one
 from features.spec import FeatureParams, FeatureSpec, bar_spec
 from feeds.tape import Tape
 from models import command
@@ -134,27 +136,30 @@ def featurize_events(tape: Tape, out: Path, label: EventLabelParams, workers: in
 
     Instruments are made side by side on ``workers`` processes, whose number changes no byte.
     """
-    specs = lanes.specs_of(tape)
+    specs = specs_of(tape.instruments, tape.meta)
     document = {"features": {item.symbol: spec.as_json() for item, spec in zip(tape.instruments, specs, strict=True)}}
     document |= {"features_hash": {item.symbol: spec.hash for item, spec in zip(tape.instruments, specs, strict=True)}}
     document |= {"label": label.as_json(), "label_hash": label.hash, "tape_id": tape.tape_id}
     with output_folder(out) as folder:
         tasks = [_Instrument(tape.path, index, folder / "lanes", label) for index in range(len(specs))]
-        for lines in run_tasks(_featurize_one, tasks, steps=1, workers=workers, title="featurize"):
-            print("\n".join(lines))
+        done = run_tasks(_featurize_one, tasks, steps=1, workers=workers, title="featurize")
+        print("\n".join(line for lines, _ in done for line in lines))
+        document["market_state"] = digest = as_one([digest for _, digest in done])  # as `runner paper` shows it
+        print(f"market_state: {digest['rows']:,} ready rows, sha256 {digest['sha256']}")
         (folder / "spec.json").write_bytes(canonical_json(document))
 
 
-def _featurize_one(task: _Instrument, report: Report) -> list[str]:
-    """Returns a line for each lane."""
+def _featurize_one(task: _Instrument, report: Report) -> tuple[list[str], RowsDigest]:
+    """Returns a line for each lane, and the digest of their ready rows."""
     lines: list[str] = []
     past = np.zeros((len(event_labels.COLUMNS), targets.CLASSES), np.int64)  # labels of the days before
-    for lane in lanes.write(Tape.open(task.tape, verify=False), task.folder, [task.index]):
+    written, (digest,) = lanes.write(Tape.open(task.tape, verify=False), task.folder, [task.index])
+    for lane in written:
         np.save(lane.folder / "priors.npy", event_labels.priors(past))
         past += _label(lane, task.label)
         lines.append(f"{lane.symbol} {lane.day}: {len(lane.states):,} events, {int(lane.ready.sum()):,} ready")
     report()
-    return lines
+    return lines, digest
 
 
 def _label(lane: lanes.Lane, label: EventLabelParams) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 
 import numpy as np
 import typer
-from rich.progress import track
+from rich.progress import Progress
 
 from core.canonical import hash_json
 from core.errors import BadInput
@@ -28,7 +28,7 @@ from runner.explain import explain as explain_fill
 from runner.feed import Feed, builtin_feed, tape_feed
 from runner.holdings import holdings
 from runner.home import Home
-from runner.journal import Policy
+from runner.journal import BOOK_SNAPSHOT_RECORDS, Policy
 from runner.paper import close_segment, describe, play
 from runner.plan import header_instruments, make_plan
 from runner.reader import export, open_run, verify
@@ -107,14 +107,21 @@ def paper(
     config: ConfigOption = None,
     run: Annotated[str | None, typer.Option("--run", help="Name for the run; its id if left out.")] = None,
     snapshot_records: Annotated[
-        int, typer.Option(min=1, help="Records between two snapshots.")
-    ] = POLICY.snapshot_records,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Records between two snapshots.",
+            show_default=f"{POLICY.snapshot_records}, on books {BOOK_SNAPSHOT_RECORDS}",
+        ),
+    ] = None,
     segment_records: Annotated[
         int, typer.Option(min=1, help="Records after which a segment ends.")
     ] = POLICY.segment_records,
     as_data: JsonOption = False,
 ) -> None:
     """Play a tape or the built-in market through model, core and simulated venue.
+
+    A tape of bars or of books; books are traded by a rule.
 
     Interrupted, the same command continues where the journal ends; finished, it verifies the run and shows it again.
     """
@@ -128,13 +135,18 @@ def paper(
         show.console(stderr=True).print(f"{', '.join(plan.header['changed'])}: {show.PARITY_LOST}", style="yellow")
     pacer = Pacer(parse_speed(speed))
 
-    def follow(bars: Iterator[np.ndarray], total: int | None) -> Iterable[np.ndarray]:
+    def follow(steps: Iterator[np.ndarray], total: int | None) -> Iterable[np.ndarray]:
         quiet = as_data or not sys.stderr.isatty()
-        return track(bars, "bars", total=total, console=show.console(stderr=True), disable=quiet, transient=True)
+        with Progress(console=show.console(stderr=True), disable=quiet, transient=True) as progress:
+            task = progress.add_task("rows", total=total)
+            for rows in steps:
+                yield rows
+                progress.advance(task, len(rows))
 
     target = where.run(run or plan.header["run_id"][:16])
     try:
-        policy = Policy(snapshot_records=snapshot_records, segment_records=segment_records)
+        often = BOOK_SNAPSHOT_RECORDS if feed.interval_ns == 0 else POLICY.snapshot_records
+        policy = Policy(snapshot_records=snapshot_records or often, segment_records=segment_records)
         found = play(plan, statement, folder, target, pacer, follow, policy)
     except KeyboardInterrupt:
         show.console(stderr=True).print(f"stopped; the same command continues the run {target.name}", style="yellow")
@@ -313,6 +325,7 @@ def record(
     config: Annotated[
         Path | None, typer.Option("--config", help="YAML with these and further settings.", show_default=False)
     ] = None,
+    tape: Annotated[bool, typer.Option("--tape/--no-tape", help="Also keep the tape; ingest can make it.")] = True,
     as_data: JsonOption = False,
 ) -> None:
     """Record a venue's books and trades: raw frames as ingest reads them, and the tape seen while they came.
@@ -322,7 +335,7 @@ def record(
     from runner.live import command as live  # ccxt takes a second to import: only here
 
     quiet = as_data or not sys.stderr.isatty()
-    found = live.run(to, venue, symbol or [], seconds, config, show.console(stderr=True), quiet=quiet)
+    found = live.run(to, venue, symbol or [], seconds, config, show.console(stderr=True), with_tape=tape, quiet=quiet)
     _print(as_data, found, live.table(found))
 
 

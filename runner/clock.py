@@ -37,6 +37,11 @@ class Pacer:
         self._speed, self._now, self._sleep = speed, now, sleep
         self._origin: tuple[int, float] | None = None
 
+    @property
+    def waits(self) -> bool:
+        """Whether it holds anything back."""
+        return self._speed is not None
+
     def wait(self, ts_ns: int) -> None:
         """Return when market time ``ts_ns`` is due; the first call sets the origin."""
         if self._speed is None:

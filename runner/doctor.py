@@ -18,6 +18,8 @@ from core.jit import cache_folder
 from core.records import BAR, MINUTE_NS, PREDICTION, RECORD, Kind
 from core.settings import Account, Trading
 from features import bars as kernel
+from features.market_state import BookSpec
+from features.market_stream import MarketStates
 from features.spec import FeatureParams, bar_spec
 from feeds.market import BUILTIN
 from models.lineage import program
@@ -110,6 +112,7 @@ def _kernels() -> str:
         engine.on_core_record(config, state, record.view(RECORD), out, strategy)
     spec = bar_spec(FeatureParams(), 5 * MINUTE_NS, 15 * MINUTE_NS)
     kernel.update(kernel.new_state(spec, 1), bar, np.zeros((1, spec.n_features), np.float32))
+    MarketStates([BookSpec("none", "crypto_spot", has_depth=True)]).add(np.zeros(1, RECORD))
     return f"{count} entries of the core ready in {cache_folder()}"
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from core.canonical import sha256_hex
 from core.errors import BadInput, PortcullisError
 from core.instruments import Instrument
+from core.marks import BOOK_KINDS
 from core.records import (
     ACTION_MASK,
     BAR,
@@ -188,13 +189,20 @@ def _causes(
         chain.append(_features(reader, bars, bar_ts, trust, bundle))
         chain.append(_element("prediction", at, trigger, instruments))
     else:
-        chain.append(_element(Kind(int(trigger["kind"][0])).name.lower(), at, trigger, instruments))
+        if trigger["kind"][0] == Kind.TIMER:  # says when; what was seen of the instrument by then says why
+            seen = _where(inputs, np.isin(inputs.records["kind"], BOOK_KINDS) & (inputs.records["instrument"] == index))
+            chain += [_named(*item, instruments) for item in list(_pairs(seen))[-1:]]
+        chain.append(_named(at, trigger, instruments))
     after = _where(before, before.numbers > at)
     for name, kind in (("risk", Kind.RISK), ("decision", Kind.DECISION)):
         of_kind = after.of(kind)
         chosen = _where(of_kind, (of_kind.records["instrument"] == index) | (of_kind.records["kind"] == Kind.RISK))
         chain += [_element(name, *item, instruments) for item in list(_pairs(chosen))[-1:]]
     return chain
+
+
+def _named(number: int, record: np.ndarray, instruments: tuple[Instrument, ...]) -> Element:
+    return _element(Kind(int(record["kind"][0])).name.lower(), number, record, instruments)
 
 
 def _one(reader: Reader, number: int) -> np.ndarray:

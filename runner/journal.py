@@ -39,6 +39,7 @@ from runner.segments import (
 from runner.snapshot import LEDGER, Snapshot
 
 NAME: Final = "journal.db"
+BOOK_SNAPSHOT_RECORDS: Final = 1 << 19  # of a session on books: played again in about a second
 CODE: Final = ("kernel_hash", "version")  # lineage that may change within a run, in a new segment
 _RESTORE: Final = "the journal cannot be read; restore the run's folder"
 
@@ -59,7 +60,7 @@ class StoredRecords:
         self._connection, self._path = connection, path
         self._next = self._read = first  # the next to be made again; the first not read from the database yet
         self._end = end
-        self._expected = b""  # records ``_next`` to ``_read`` - 1
+        self._expected, self._at = b"", 0  # records ``_next`` to ``_read`` - 1, from byte ``_at`` on
 
     @property
     def left(self) -> int:
@@ -71,17 +72,18 @@ class StoredRecords:
 
         Raises BadTape naming the first record and field that differ.
         """
-        while len(self._expected) < len(data) and self._read < self._end:
+        while len(self._expected) - self._at < len(data) and self._read < self._end:
             self._read_batch()
-        size = min(len(data), len(self._expected))
-        if data[:size] != self._expected[:size]:
-            expected, actual = (np.frombuffer(item[:size], RECORD) for item in (self._expected, data))
+        size = min(len(data), len(self._expected) - self._at)
+        stored = self._expected[self._at : self._at + size]
+        if data[:size] != stored:
+            expected, actual = np.frombuffer(stored, RECORD), np.frombuffer(data[:size], RECORD)
             difference = first_difference(expected, actual, self._next)
             raise BadTape(
                 f"{self._path}: cannot be continued: {difference}. The journal is sound, so this program, its "
                 "libraries or this machine compute another value: continue where it was written, or start a new run"
             )
-        self._expected = self._expected[size:]
+        self._at += size
         self._next += size // RECORD_BYTES
         return data[size:]
 
@@ -92,7 +94,7 @@ class StoredRecords:
             )
             count, records = row.fetchone()
         self._read += count
-        self._expected += records
+        self._expected, self._at = self._expected[self._at :] + records, 0
 
 
 class Journal:

@@ -15,6 +15,7 @@ from core.errors import BadInput, Refused
 from models.atomic import write_atomic
 from models.lineage import program
 from models.statement import Statement
+from runner.book_session import BookSession
 from runner.clock import Pacer
 from runner.failpoints import Failpoints
 from runner.home import Run
@@ -27,7 +28,7 @@ from runner.seal import Seal, file_sha256, read_seal, write_seal
 from runner.session import Session
 from runner.summary import summary, tally
 
-Follow = Callable[[Iterator[np.ndarray], int | None], Iterable[np.ndarray]]  # shows progress over bars, of a total
+Follow = Callable[[Iterator[np.ndarray], int | None], Iterable[np.ndarray]]  # shows progress over rows, of a total
 
 
 def play(
@@ -76,7 +77,11 @@ def _play(
         plan.bundle, len(plan.feed.instruments), plan.trading.execution.decision_latency_ns, plan.feed.trade_from_ns
     )
     with Journal(run.journal, plan.header, header_ledger(plan.header), failpoints, policy) as journal:
-        session = Session(plan, stream, journal, pacer=pacer, failpoints=failpoints)
+        session: Session | BookSession
+        if plan.feed.interval_ns == 0:
+            session = BookSession(plan, journal, pacer=pacer, failpoints=failpoints)
+        else:
+            session = Session(plan, stream, journal, pacer=pacer, failpoints=failpoints)
         with _stopped_by_signals(session):
             for _ in follow(session.play(), plan.feed.rows):
                 pass
@@ -84,7 +89,7 @@ def _play(
             raise KeyboardInterrupt
         sealed = (journal.count, journal.head(), journal.ledger)
     latency = {stage: histogram.as_json() for stage, histogram in session.latency.items()}
-    _write_about(run, about | {"latency": latency, "seconds": round(monotonic() - started, 3)})
+    _write_about(run, about | session.about() | {"latency": latency, "seconds": round(monotonic() - started, 3)})
     _seal(run, plan, *sealed)
 
 
@@ -103,7 +108,7 @@ def close_segment(run: Run) -> int:
 
 
 @contextmanager
-def _stopped_by_signals(session: Session) -> Iterator[None]:
+def _stopped_by_signals(session: Session | BookSession) -> Iterator[None]:
     """The first SIGINT or SIGTERM stops ``session`` where it can go on from; the second stops the process."""
     if current_thread() is not main_thread():
         yield

@@ -17,9 +17,11 @@ from core.canonical import canonical_json, hash_json
 from core.errors import Refused
 from core.instruments import Instrument, instrument_from_json
 from core.jit import kernel_hash
-from core.layout import BOOK, STATE, VENUE
+from core.layout import BOOK, EXCHANGE, STATE, VENUE
 from core.records import RECORD, RECORD_VERSION, Kind
 from core.settings import Trading, as_json, parse
+from core.stepwise import PLACE
+from features import book as book_kernel
 from features.spec import FeatureSpec, spec_from_json
 from models.bundle import Bundle
 from models.manifest import Manifest
@@ -32,7 +34,7 @@ from runner.settings import changed_keys
 
 KERNEL_HASH: Final = kernel_hash()  # of the kernels this process has loaded
 # Of how states lie in memory: a checkpoint can only be taken up by a program with the same.
-LAYOUT_HASH: Final = hash_json([str(dtype.descr) for dtype in (STATE, BOOK, VENUE)])
+LAYOUT_HASH: Final = hash_json([str(dtype.descr) for dtype in (STATE, BOOK, VENUE, EXCHANGE, PLACE, book_kernel.STATE)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ def make_plan(bundle: Bundle, feed: Feed, trading: Trading) -> Plan:
     manifest = bundle.manifest
     check_feed(feed, manifest)
     if manifest.model is not None:
+        if feed.interval_ns == 0:
+            raise Refused("the bundle has a model, and a session on books trades by a rule: use a rule's bundle")
         feature_spec(manifest)
     config = as_json(trading)
     config_hash = hash_json(config)

@@ -50,6 +50,8 @@ class Replay:
         self.records = start.records if start else 0
         self.state = start.array(snapshots.STATE, STATE) if start else engine.new_state(self._config)
         self.books = engine.NO_BOOKS
+        if header.get("interval_ns") == 0:
+            self.books = book.new_books(int(self._config[0]["n_instruments"]))
         if start and snapshots.BOOKS in start.parts:
             self.books = start.array(snapshots.BOOKS, BOOK, None)
         self._past: list[tuple[_Core, list[np.ndarray]]] = []  # at most two places, each with what came after it

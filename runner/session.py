@@ -10,7 +10,7 @@ with the process, comes to where it was.
 
 from collections.abc import Iterator
 from time import perf_counter_ns
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -150,6 +150,10 @@ class Session:
     def _feed(self, record: np.ndarray, at: int) -> int:
         """One input to the core, its outputs into the buffer from ``at`` on; how many."""
         return engine.on_core_record(self.config, self.state, record, self._out[at:], self._strategy)
+
+    def about(self) -> dict[str, Any]:
+        """What is said of the session beside its journal: nothing."""
+        return {}
 
     @property
     def drawdown_max_ppm(self) -> int:

@@ -33,6 +33,7 @@ def summary_table(found: dict[str, Any]) -> Table:
         ("bundle", _bundle(found)),
         ("configuration", "as judged" if found["parity"] else f"{', '.join(found['changed'])}: {PARITY_LOST}"),
         ("bars", f"{found['bars']:,} to {time_text(found['last_ts_ns'])}"),
+        ("books", _counts(found["books"])),
         ("predictions", f"{found['predictions']:,}"),
         ("decisions", _counts(found["decisions"])),
         ("orders", f"{found['intents']:,} intents; {_counts(found['order_ends'])}"),
@@ -46,7 +47,9 @@ def summary_table(found: dict[str, Any]) -> Table:
         ("ledger", f"head {found['ledger_head']}"),
     ]
     for stage, figures in found.get("latency", {}).items():
-        rows.append((f"{stage} latency", f"p50 {figures['p50_us']:.1f} µs, p99 {figures['p99_us']:.1f} µs a bar"))
+        rows.append((f"{stage} latency", f"p50 {figures['p50_us']:.1f} µs, p99 {figures['p99_us']:.1f} µs a step"))
+    if rows_of := found.get("market_state"):
+        rows.append(("market_state", f"{rows_of['rows']:,} ready rows, sha256 {rows_of['sha256']}"))
     if "program" in found:
         rows.append(("program", found["program"]))
     if "seconds" in found:

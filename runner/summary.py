@@ -24,6 +24,7 @@ from runner.ledger import Ledger
 from runner.plan import header_instruments
 
 _LAST_DECISIONS: Final = 5
+_OF_BOOKS: Final = (Kind.LEVEL, Kind.TRADE, Kind.CLEAR, Kind.STATUS, Kind.TIMER)
 _ENDS: Final = (OrderState.FILLED, OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED)
 
 
@@ -87,6 +88,7 @@ def summary(
         "changed": header["changed"],
         "strategy": "+".join(strategies(header["trading"])),
         "bars": counts.kinds.get("BAR", 0),
+        "books": {kind.name: counts.kinds[kind.name] for kind in _OF_BOOKS if kind.name in counts.kinds},
         "predictions": counts.kinds.get("PREDICTION", 0),
         "decisions": dict(sorted(counts.decisions.items(), key=lambda item: -item[1])),
         "intents": counts.kinds.get("INTENT", 0),

@@ -18,6 +18,7 @@ from training.baselines import climatology, fit_logistic
 from training.dataset import Dataset, between, open_dataset, rows, runs
 from training.determinism import make_deterministic
 from training.module import DirectionModule
+from training.select import select
 from training.settings import ModelParams, TrainingParams
 
 
@@ -46,11 +47,13 @@ class FoldFit:
 
 
 def fit_fold(task: FoldTask, report: Callable[[], None]) -> FoldFit:
-    """Fit scaler, network and baselines on the fold's training rows; ``report`` is called after every epoch."""
+    """Fit all of a fold on its training rows: scaler, selection, network, baselines. ``report`` follows every epoch."""
     make_deterministic(f"{task.seed} {task.fold.index}")
     data = open_dataset(task.tape, task.features)
     used = rows(data, task.fold)
     scale = scaling.fit(data.features, used.train)
+    if keep := task.training.select_features:
+        scale = select(scale, data.features[used.train], np.asarray(data.label[used.train]), keep)
     network, curves = _fit_network(task, data, used.train, scale, report)
     frequencies = climatology(np.asarray(data.label[used.train]))
     return FoldFit(

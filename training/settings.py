@@ -34,12 +34,14 @@ class TrainingParams(Section, frozen=True, kw_only=True):
     lanes: int = 32  # parallel contiguous streams per batch
     chunk: int = 128  # bars per truncated backpropagation step
     burn_in: int = 64  # bars after a fresh state that carry no loss, and no trade
+    select_features: int = 0  # the best so many of each fold's training rows; 0: all
 
     def __post_init__(self) -> None:
         within("training.epochs", self.epochs, 1, 10_000)
         within("training.lanes", self.lanes, 1, 4_096)
         within("training.chunk", self.chunk, 1, 65_536)
         within("training.burn_in", self.burn_in, 0, 65_536)
+        within("training.select_features", self.select_features, 0, 65_536)
         for name, low in (
             ("learning_rate", LEAST),
             ("gradient_clip", LEAST),

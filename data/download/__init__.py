@@ -1,1 +1,1 @@
-"""``python -m data download``: candle history of an exchange, as the files that ``data.source: parquet`` reads."""
+"""``python -m data download``: candles and trades of an exchange, as the files that ``data.source`` reads."""

@@ -1,4 +1,4 @@
-"""A folder of candles brought up to date: which ranges are lacking, fetching them side by side, joining them.
+"""A folder of candles or trades brought up to date: which ranges are lacking, fetching them side by side, joining them.
 
 Each symbol has at most two lacking ranges: before its file begins (an earlier --since) and after it ends. A range goes
 into a journal page by page and from there into the file, so a killed download goes on at its last page. The range
@@ -17,20 +17,22 @@ import numpy as np
 
 from core.errors import BadInput
 from data.download import files
-from data.download.files import About
+from data.download.files import About, Form
 from data.download.journal import Journal
-from data.download.venue import CANDLE, Pair, Venue, iso
+from data.download.venue import Pair, Venue, iso
 
-OVERLAP: Final = 10  # candles before the end of a file that a refresh asks for again
+TRADES: Final = "trades"  # instead of a timeframe
+WINDOW_MS: Final = 3_600_000  # how far venues look for trades from a time
+OVERLAP: Final = 10  # candles or trades before the end of a file that a refresh asks for again
 Report = Callable[[str, int, int], None]  # symbol, candles covered, candles in the range
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for: candles that open in [since_ms, until_ms). None: where the file begins; now."""
+    """What is asked for: candles that open, or trades, in [since_ms, until_ms). None: where the file begins; now."""
 
     symbols: list[str]
-    timeframe: str
+    timeframe: str  # or TRADES
     since_ms: int | None
     until_ms: int | None
     folder: Path
@@ -38,7 +40,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One symbol's part: times are on the grid of the timeframe, [since_ms, end_ms) holds closed candles only."""
+    """One symbol's part: times are on the grid of the timeframe (of trades: ms), [since_ms, end_ms) has ended."""
 
     pair: Pair
     path: Path
@@ -46,6 +48,11 @@ class _Job:
     stored: About | None  # of the file that is there
     interval_ms: int
     end_ms: int
+
+    @property
+    def form(self) -> Form:
+        """What its rows are."""
+        return files.TRADES if self.about.timeframe == TRADES else files.CANDLES
 
 
 async def download(venue: Venue, request: Request, report: Report) -> dict[str, Any]:
@@ -57,7 +64,7 @@ async def download(venue: Venue, request: Request, report: Report) -> dict[str, 
         jobs = await _plan(venue, request)
         updates = (_update(venue, job, report) for job in jobs)
         results = await asyncio.gather(*updates, return_exceptions=True)
-        found = files.summarise(request.folder, jobs[0].interval_ms)
+        found = files.summarise(request.folder, jobs[0].interval_ms, jobs[0].form)
         faults: list[str] = []
         for job, result in zip(jobs, results, strict=True):
             if isinstance(result, BadInput):
@@ -72,7 +79,7 @@ async def download(venue: Venue, request: Request, report: Report) -> dict[str, 
 
 
 async def _plan(venue: Venue, request: Request) -> list[_Job]:
-    interval_ms = venue.interval_ms(request.timeframe)
+    interval_ms = 1 if request.timeframe == TRADES else venue.interval_ms(request.timeframe)
     pairs = await venue.pairs(request.symbols)
     now_ms = await venue.now_ms()
     until_ms = now_ms if request.until_ms is None else min(request.until_ms, now_ms)
@@ -128,11 +135,12 @@ async def _begin(venue: Venue, job: _Job, report: Report) -> int:
         await _fetch(venue, job, journal, job.end_ms, report)
         if not (count := sum(map(len, journal.pages()))):
             journal.remove()
+            what = TRADES if job.form is files.TRADES else f"{job.about.timeframe} candles"
             raise BadInput(
-                f"{venue.name} has no {job.about.timeframe} candles of {job.pair.symbol} "
+                f"{venue.name} has no {what} of {job.pair.symbol} "
                 f"from {iso(job.about.since_ms)} to {iso(job.end_ms)}; choose other dates or leave the symbol out"
             )
-        files.write(job.path, job.about, journal.pages())
+        files.write(job.path, job.about, journal.pages(), job.form)
         journal.remove()
     return count
 
@@ -141,40 +149,46 @@ async def _extend_back(venue: Venue, job: _Job, end_ms: int, report: Report) -> 
     """Add the candles before the file's first: [since_ms, end_ms)."""
     with _journal(job, job.about.since_ms) as journal:
         await _fetch(venue, job, journal, end_ms, report)
-        files.write(job.path, job.about, chain(journal.pages(), files.read_pages(job.path)))
+        stored = files.read_pages(job.path, job.form)
+        files.write(job.path, job.about, chain(journal.pages(), stored), job.form)
         journal.remove()
         return sum(map(len, journal.pages()))
 
 
 async def _extend(venue: Venue, job: _Job, report: Report) -> tuple[int, list[str]]:
-    """Add the candles after the file's last; compare those before it that the venue is asked for again."""
-    last = files.tail(job.path, OVERLAP)
-    start_ms, stored_end_ms = int(last["time_ms"][0]), int(last["time_ms"][-1]) + job.interval_ms
+    """Add the rows after the file's last; compare those before it that the venue is asked for again."""
+    last = files.tail(job.path, OVERLAP, job.form)
+    start_ms, last_key = int(last["time_ms"][0]), int(last[job.form.key][-1])
     if start_ms >= job.end_ms:  # an --until before the end of the file
         return 0, []
     with _journal(job, start_ms) as journal:
         await _fetch(venue, job, journal, job.end_ms, report)
-        changed = _changes(job.pair.symbol, last, journal, min(stored_end_ms, job.end_ms))
-        if added := sum(map(len, _from(journal, stored_end_ms))):
-            files.write(job.path, job.about, chain(files.read_pages(job.path), _from(journal, stored_end_ms)))
+        changed = _changes(job, last, journal)
+        if added := sum(map(len, _after(journal, job.form.key, last_key))):
+            stored = files.read_pages(job.path, job.form)
+            files.write(job.path, job.about, chain(stored, _after(journal, job.form.key, last_key)), job.form)
         journal.remove()
     return added, changed
 
 
-def _from(journal: Journal, start_ms: int) -> Iterator[np.ndarray]:
-    """The journal's candles from ``start_ms`` on."""
+def _after(journal: Journal, key: str, last: int) -> Iterator[np.ndarray]:
+    """The journal's rows behind ``last``."""
     for page in journal.pages():
-        if len(rest := page[page["time_ms"] >= start_ms]):
+        if len(rest := page[page[key] > last]):
             yield rest
 
 
 def _journal(job: _Job, start_ms: int) -> Journal:
     about = msgspec.structs.replace(job.about, since_ms=start_ms)
-    return Journal(job.path.with_name(f".{job.pair.stem}.journal"), msgspec.to_builtins(about), job.interval_ms)
+    path, step_ms = job.path.with_name(f".{job.pair.stem}.journal"), 0 if job.form is files.TRADES else job.interval_ms
+    return Journal(path, msgspec.to_builtins(about), step_ms, job.form.dtype)  # a ms may have more trades than a page
 
 
 async def _fetch(venue: Venue, job: _Job, journal: Journal, end_ms: int, report: Report) -> None:
     """Fill ``journal`` up to ``end_ms``. Where the venue has nothing the cursor moves on by a page."""
+    if job.form is files.TRADES:
+        await _fetch_trades(venue, job, journal, end_ms, report)
+        return
     total = (end_ms - journal.start_ms) // job.interval_ms
     cursor = journal.next_ms
     while cursor < end_ms:
@@ -188,15 +202,40 @@ async def _fetch(venue: Venue, job: _Job, journal: Journal, end_ms: int, report:
     report(job.pair.symbol, total, total)
 
 
-def _changes(symbol: str, last: np.ndarray, journal: Journal, end_ms: int) -> list[str]:
-    """What the venue now says differently about the candles ``last``, one line each. The stored ones stay."""
-    now = np.concatenate([np.empty(0, CANDLE), *(page[page["time_ms"] < end_ms] for page in journal.pages())])
-    stored = {int(candle["time_ms"]): candle for candle in last if candle["time_ms"] < end_ms}
-    told = {int(candle["time_ms"]): candle for candle in now}
+async def _fetch_trades(venue: Venue, job: _Job, journal: Journal, end_ms: int, report: Report) -> None:
+    """The same for trades, which are asked for from the last one's time on: several may have it."""
+    total, symbol = (end_ms - journal.start_ms) // 1000, job.pair.symbol
+    last_id = max((int(page["id"][-1]) for page in journal.pages()), default=-1)
+    cursor = journal.next_ms
+    while cursor < end_ms:
+        report(symbol, (cursor - journal.start_ms) // 1000, total)
+        page = await venue.trades(symbol, cursor)
+        news = page[(page["id"] > last_id) & (page["time_ms"] < end_ms)]
+        if len(news):
+            journal.append(news)
+            last_id, cursor = int(news["id"][-1]), journal.next_ms
+        elif len(page) >= venue.page_trades(symbol) and page["time_ms"][-1] == cursor:
+            raise BadInput(
+                f"{venue.name}: {symbol} has {len(page)} trades or more at {cursor} ms, a page; the venue cannot be "
+                "asked for the rest by time: take its bulk files, or another --since"
+            )
+        else:
+            cursor += WINDOW_MS
+    report(symbol, total, total)
+
+
+def _changes(job: _Job, last: np.ndarray, journal: Journal) -> list[str]:
+    """What the venue now says differently about the rows ``last``, one line each. The stored ones stay."""
+    key = job.form.key
+    first_key, last_key = int(last[key][0]), int(last[key][-1])
+    again = (page[(page[key] >= first_key) & (page[key] <= last_key)] for page in journal.pages())
+    now = np.concatenate([np.empty(0, job.form.dtype), *again])
+    stored, told = ({int(row[key]): row for row in rows if row["time_ms"] < job.end_ms} for rows in (last, now))
     lines = []
-    for time_ms in sorted(stored.keys() | told.keys()):
-        pair = stored.get(time_ms), told.get(time_ms)
+    for place in sorted(stored.keys() | told.keys()):
+        pair = stored.get(place), told.get(place)
         if pair[0] is None or pair[1] is None or pair[0].tobytes() != pair[1].tobytes():
-            texts = ["none" if candle is None else str(candle.tolist()[1:]) for candle in pair]
-            lines.append(f"{symbol} {iso(time_ms)}: stored {texts[0]}, the venue now says {texts[1]}")
+            texts = ["none" if row is None else str(row.tolist()[1:]) for row in pair]
+            name = iso(place) if key == "time_ms" else f"trade {place}"
+            lines.append(f"{job.pair.symbol} {name}: stored {texts[0]}, the venue now says {texts[1]}")
     return lines

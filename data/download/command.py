@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,16 @@ from feeds.market import Market
 PERPETUAL = "crypto_perp"  # an asset class of market files; ccxt calls such a pair BTC/USDT:USDT
 
 
+class What(StrEnum):
+    """What is downloaded."""
+
+    CANDLES = "candles"
+    TRADES = "trades"
+
+
 def download(
+    what: Annotated[What, typer.Argument(help="Candles, or every trade.")] = What.CANDLES,
+    *,
     out: Annotated[Path, typer.Option(help="Folder of the BASE_QUOTE.parquet files: a new one, or one to refresh.")],
     venue: Annotated[
         str | None, typer.Option(help="The exchange as ccxt calls it, such as binance. Default: --market's.")
@@ -42,7 +52,7 @@ def download(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Download candle history of an exchange for data.source: parquet. No keys are needed.
+    """Download candle history of an exchange for data.source: parquet, or trades. No keys are needed.
 
     Symbols are fetched side by side, within the venue's rate limit. Run the same command again after an
     interruption: it goes on where it was. Run it again later, without --since: it appends what is new, and
@@ -59,12 +69,20 @@ def download(
 
     listed = _read(market) if market else None
     wanted = _symbols(symbols, listed)
-    request = candles.Request(wanted, timeframe, _ms("--since", since), _ms("--until", until), out)
+    is_trades = what is What.TRADES
+    request = candles.Request(
+        wanted, candles.TRADES if is_trades else timeframe, _ms("--since", since), _ms("--until", until), out
+    )
 
     async def run() -> dict[str, Any]:
         is_spot = not any(":" in symbol for symbol in wanted)
         opened = open_venue(
-            _venue(venue, listed), url=url, is_spot=is_spot, concurrency=concurrency, patience=Patience(tries=tries)
+            _venue(venue, listed),
+            url=url,
+            is_spot=is_spot,
+            concurrency=concurrency,
+            patience=Patience(tries=tries),
+            wants="fetchTrades" if is_trades else "fetchOHLCV",
         )
         async with opened:
             with _bars() as progress:
@@ -79,7 +97,7 @@ def download(
         show([row | {"changed": len(row.get("changed", ()))} for row in rows], False)
     if changed:
         raise BadInput(
-            f"{out}: {len(changed)} stored candles are no longer what the venue says; they were kept: "
+            f"{out}: {len(changed)} stored {what} are no longer what the venue says; they were kept: "
             + "; ".join(changed)
             + "; delete a file to download it anew"
         )

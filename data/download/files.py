@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,15 +21,38 @@ import pyarrow.parquet as pq
 
 from core.errors import BadInput
 from data import store
-from data.download.venue import CANDLE, VALUES
+from data.download.venue import CANDLE, TRADE, VALUES
 from models.atomic import partial_name, rename, write_atomic
 
 SUMMARY: Final = "download.json"
 _KEY: Final = b"portcullis.download"
 _NS_PER_MS: Final = 1_000_000
-_ARROW: Final = pa.schema(
-    [pa.field("time", pa.timestamp("ns", "UTC"), nullable=False)] + [pa.field(name, pa.float64()) for name in VALUES]
-)
+_TIME: Final = pa.field("time", pa.timestamp("ns", "UTC"), nullable=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The rows of a file: ``dtype`` begins with time_ms, the columns of the file with time; the rest is alike."""
+
+    dtype: np.dtype
+    columns: tuple[pa.Field, ...]
+    key: str  # what tells rows apart, and orders them
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the file."""
+        return pa.schema([_TIME, *self.columns])
+
+
+CANDLES: Final = Form(CANDLE, tuple(pa.field(name, pa.float64()) for name in VALUES), "time_ms")
+TRADES: Final = Form(
+    TRADE,
+    (
+        pa.field("id", pa.int64()), pa.field("price", pa.float64()), pa.field("qty", pa.float64()),
+        pa.field("side", pa.int8()),
+    ),
+    "id",
+)  # fmt: skip
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,32 +73,32 @@ def read_about(path: Path) -> About | None:
     return None if held is None else msgspec.json.decode(held, type=About)
 
 
-def read_pages(path: Path) -> Iterator[np.ndarray]:
-    """The candles of ``path``, dtype CANDLE, one row group at a time."""
+def read_pages(path: Path, form: Form = CANDLES) -> Iterator[np.ndarray]:
+    """The rows of ``path``, one row group at a time."""
     for frame in store.read_bars(path):
-        candles = np.empty(len(frame), CANDLE)
-        candles["time_ms"] = frame["time"].dt.epoch("ms").to_numpy()
-        for name in VALUES:
-            candles[name] = frame[name].to_numpy()
-        yield candles
+        rows = np.empty(len(frame), form.dtype)
+        rows["time_ms"] = frame["time"].dt.epoch("ms").to_numpy()
+        for column in form.columns:
+            rows[column.name] = frame[column.name].to_numpy()
+        yield rows
 
 
-def tail(path: Path, count: int) -> np.ndarray:
-    """The last ``count`` candles of ``path`` (fewer if it is shorter)."""
-    last = np.empty(0, CANDLE)
-    for page in read_pages(path):
+def tail(path: Path, count: int, form: Form = CANDLES) -> np.ndarray:
+    """The last ``count`` rows of ``path`` (fewer if it is shorter)."""
+    last = np.empty(0, form.dtype)
+    for page in read_pages(path, form):
         last = np.concatenate([last, page])[-count:]
     return last
 
 
-def write(path: Path, about: About, pages: Iterable[np.ndarray]) -> None:
+def write(path: Path, about: About, pages: Iterable[np.ndarray], form: Form = CANDLES) -> None:
     """Replace ``path`` by ``pages``, in order; durable when this returns."""
-    schema = _ARROW.with_metadata({_KEY: msgspec.json.encode(about)})
+    schema = form.schema.with_metadata({_KEY: msgspec.json.encode(about)})
     partial = partial_name(path)
     try:
         with store.FrameWriter(partial, schema) as writer:
             for page in pages:
-                writer.write(_frame(page))
+                writer.write(_frame(page, form))
         with open(partial, "rb") as file:
             os.fsync(file.fileno())
         rename(partial, path)
@@ -82,14 +106,14 @@ def write(path: Path, about: About, pages: Iterable[np.ndarray]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def summarise(folder: Path, interval_ms: int) -> dict[str, Any]:
+def summarise(folder: Path, interval_ms: int, form: Form = CANDLES) -> dict[str, Any]:
     """Write download.json from the files themselves and return it."""
     symbols = {}
     venue = timeframe = ""
     for path in sorted(folder.glob("*.parquet")):
         if about := read_about(path):
             venue, timeframe = about.venue, about.timeframe
-            symbols[path.stem] = {"symbol": about.symbol} | _range(path, about, interval_ms)
+            symbols[path.stem] = {"symbol": about.symbol} | _range(path, about, interval_ms, form)
     found = {"venue": venue, "timeframe": timeframe, "symbols": symbols}
     write_atomic(folder / SUMMARY, (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
     return found
@@ -116,21 +140,22 @@ def _lock(descriptor: int, folder: Path) -> None:
         raise BadInput(f"{folder}: another download writes to it; wait for it or use another --out") from None
 
 
-def _frame(page: np.ndarray) -> pl.DataFrame:
+def _frame(page: np.ndarray, form: Form) -> pl.DataFrame:
     time = pl.Series("time", page["time_ms"] * _NS_PER_MS).cast(pl.Datetime("ns", "UTC"))
-    return pl.DataFrame([time, *(pl.Series(name, page[name]) for name in VALUES)])
+    return pl.DataFrame([time, *(pl.Series(column.name, page[column.name]) for column in form.columns)])
 
 
-def _range(path: Path, about: About, interval_ms: int) -> dict[str, Any]:
-    """Rows, first and last open time, and how many candles the venue lacks from the start asked for to the last."""
-    rows, first_ms, last_ms = 0, 0, 0
-    for page in read_pages(path):
-        first_ms = first_ms if rows else int(page["time_ms"][0])
-        rows, last_ms = rows + len(page), int(page["time_ms"][-1])
+def _range(path: Path, about: About, interval_ms: int, form: Form) -> dict[str, Any]:
+    """Rows, first and last time, and how many rows the venue lacks: candles from the start asked for, trades by id."""
+    rows, first, last = 0, np.zeros(1, form.dtype), np.zeros(1, form.dtype)
+    for page in read_pages(path, form):
+        first = first if rows else page[:1]
+        rows, last = rows + len(page), page[-1:]
+    key_from, step = (about.since_ms, interval_ms) if form is CANDLES else (int(first[form.key][0]), 1)
     return {
         "since": store.iso(about.since_ms * _NS_PER_MS),
-        "first": store.iso(first_ms * _NS_PER_MS),
-        "last": store.iso(last_ms * _NS_PER_MS),
+        "first": store.iso(int(first["time_ms"][0]) * _NS_PER_MS),
+        "last": store.iso(int(last["time_ms"][0]) * _NS_PER_MS),
         "rows": rows,
-        "missing": (last_ms - about.since_ms) // interval_ms + 1 - rows,
+        "missing": (int(last[form.key][0]) - key_from) // step + 1 - rows,
     }

@@ -1,6 +1,6 @@
-"""What a download has so far: pages of candles in one hidden file per symbol, appended and checked by a checksum.
+"""What a download has so far: pages of candles or trades in one hidden file per symbol, appended, with checksums.
 
-A head line says what is downloaded, then each page is its number of candles, its CRC-32 and the candles. A process that
+A head line says what is downloaded, then each page is its number of rows, its CRC-32 and the rows. A process that
 is killed leaves whole pages and at most one torn one, which opening cuts off. No reader of candles looks at this file.
 """
 
@@ -21,25 +21,25 @@ _PAGE: Final = struct.Struct("<II")  # candles, CRC-32 of their bytes
 class Journal:
     """The pages of one unfinished range. ``next_ms`` is where it goes on: after the last candle."""
 
-    def __init__(self, path: Path, about: dict[str, Any], interval_ms: int) -> None:
-        """Go on with ``path`` if it is about ``about``; otherwise begin it."""
+    def __init__(self, path: Path, about: dict[str, Any], interval_ms: int, dtype: np.dtype = CANDLE) -> None:
+        """Go on with ``path`` if it is about ``about``; otherwise begin it. Rows are ``dtype``, with ``time_ms``."""
         self.path = path
         self.start_ms = self.next_ms = int(about["since_ms"])
-        self._interval_ms = interval_ms
+        self._interval_ms, self._dtype = interval_ms, dtype
         self._head = json.dumps(about, sort_keys=True).encode() + b"\n"
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(path, "a+b")  # noqa: SIM115 closed by __exit__
         self._resume()
 
     def append(self, page: np.ndarray) -> None:
-        """Add candles (dtype CANDLE, in order, later than all before)."""
+        """Add rows, in order, later than all before."""
         data = page.tobytes()
         self._file.write(_PAGE.pack(len(page), zlib.crc32(data)) + data)
         self._file.flush()
         self.next_ms = int(page["time_ms"][-1]) + self._interval_ms
 
     def pages(self) -> Iterator[np.ndarray]:
-        """The candles from the start, page by page."""
+        """The rows from the start, page by page."""
         self._file.seek(len(self._head))
         while (page := self._read()) is not None:
             yield page
@@ -72,7 +72,7 @@ class Journal:
         if len(head) < _PAGE.size:
             return None
         count, crc = _PAGE.unpack(head)
-        data = self._file.read(count * CANDLE.itemsize)
-        if not count or len(data) < count * CANDLE.itemsize or zlib.crc32(data) != crc:
+        data = self._file.read(count * self._dtype.itemsize)
+        if not count or len(data) < count * self._dtype.itemsize or zlib.crc32(data) != crc:
             return None
-        return np.frombuffer(data, CANDLE)
+        return np.frombuffer(data, self._dtype)

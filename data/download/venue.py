@@ -25,6 +25,10 @@ from core.errors import BadInput
 
 VALUES: Final = ("open", "high", "low", "close", "volume")  # prices in quote, volume in base
 CANDLE: Final = np.dtype([("time_ms", "<i8"), *((name, "<f8") for name in VALUES)])
+TRADE: Final = np.dtype(
+    [("time_ms", "<i8"), ("id", "<i8"), ("price", "<f8"), ("qty", "<f8"), ("side", "i1")]  # side: 1 bought, 2 sold
+)
+SIDES: Final = {"buy": 1, "sell": 2}
 PAGE_CANDLES: Final = 500  # asked for at once where ccxt does not know the venue's limit
 BUSY: Final = (408, 418, 425, 429)  # HTTP: come back later; and all from 500
 SHOWN: Final = 8  # names in an error
@@ -130,6 +134,23 @@ class Venue:
         page = await self._ask(what, call)
         return page if len(page) else await self._ask(what, call)
 
+    def page_trades(self, symbol: str) -> int:
+        """How many trades one request can bring."""
+        return int(self._exchange.feature_value(symbol, "fetchTrades", "limit", PAGE_CANDLES) or PAGE_CANDLES)
+
+    async def trades(self, symbol: str, since_ms: int) -> np.ndarray:
+        """Trades at ``since_ms`` or later, by id, each once, dtype TRADE, shape (n,): at most a page.
+
+        Empty only if the venue had none twice. Some venues look no further than an hour from ``since_ms``.
+        """
+        limit = self.page_trades(symbol)
+
+        async def call() -> np.ndarray:
+            return _trades(await self._exchange.fetch_trades(symbol, since_ms, limit), self.name, since_ms)
+
+        page = await self._ask(f"{symbol} trades from {iso(since_ms)}", call)
+        return page if len(page) else await self._ask(f"{symbol} trades from {iso(since_ms)}", call)
+
     async def _ask(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
         for failures in range(1, self._patience.tries + 1):
             async with self._slots:
@@ -166,13 +187,15 @@ class Venue:
         self._opens_at_s = max(self._opens_at_s, asyncio.get_running_loop().time() + after_s)
 
 
-def open_venue(name: str, *, url: str | None, is_spot: bool, concurrency: int, patience: Patience) -> Venue:
+def open_venue(
+    name: str, *, url: str | None, is_spot: bool, concurrency: int, patience: Patience, wants: str = "fetchOHLCV"
+) -> Venue:
     """The exchange that ccxt calls ``name``, without keys; with ``url`` a mirror that serves the same paths."""
     if name not in ccxt.exchanges:
         raise BadInput(f"ccxt has no venue {name!r}; there is, for example, {_near(name, ccxt.exchanges)}")
     exchange = getattr(ccxt, name)({"enableRateLimit": True, "timeout": int(patience.timeout_s * 1000)})
-    if not exchange.has.get("fetchOHLCV"):
-        raise BadInput(f"{name} gives no candle history; choose another --venue")
+    if not exchange.has.get(wants):
+        raise BadInput(f"{name} gives no {wants.removeprefix('fetch')} history; choose another --venue")
     kinds = exchange.options.get("fetchMarkets")
     if is_spot and isinstance(kinds, dict) and "spot" in kinds.get("types", ()):
         kinds["types"] = ["spot"]  # not the derivatives' lists too: mirrors have none, and each is megabytes
@@ -227,6 +250,21 @@ def _sorted(rows: list[list[Any]], since_ms: int) -> np.ndarray:
     if (same := candles["time_ms"][1:] == candles["time_ms"][:-1]).any():
         raise _Again(f"two different candles of {iso(int(candles['time_ms'][1:][same][0]))} in one answer")
     return candles
+
+
+def _trades(rows: list[dict[str, Any]], venue: str, since_ms: int) -> np.ndarray:
+    """``rows`` by id from ``since_ms`` on. An id with two contents is asked for again."""
+    distinct = set()
+    for row in rows:
+        if not str(row["id"]).isdigit():
+            raise BadInput(f"{venue}: a trade's id is {row['id']!r}; only numbers tell which trades are lacking: use "
+                           "another --venue")  # fmt: skip
+        if row["timestamp"] >= since_ms:
+            distinct.add((row["timestamp"], int(row["id"]), row["price"], row["amount"], SIDES[row["side"]]))
+    trades = np.array(sorted(distinct, key=lambda row: row[1]), TRADE)
+    if (same := trades["id"][1:] == trades["id"][:-1]).any():
+        raise _Again(f"two different trades {int(trades['id'][1:][same][0])} in one answer")
+    return trades
 
 
 def _fits_a_day(timeframe: str) -> bool:

@@ -6,10 +6,8 @@ use. It only reads; ``data.build_events`` makes the tape.
 """
 
 import gzip
-import io
 import re
 import zipfile
-import zlib
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,15 +28,15 @@ from core.instruments import Instrument
 from core.layout import PRICE_TICKS_MAX
 from core.records import TOP, Kind, MarketFlag
 from data.grid import Grid
-from data.settings import DataParams
 from data.sources.protocol import CHUNK_ROWS
-from feeds import book_market
+from data.sources.text import CHECKSUM, readable
 from feeds.dialects import EXAMPLES_MAX, Findings, Rule, lobster, venues
 from feeds.dialects.frames import recorded
-from feeds.market import Listing, Market
+from feeds.market import Listing
 
 _LOBSTER_NAME: Final = re.compile(r"([A-Z.]+)_(\d{4}-\d{2}-\d{2})_\d+_\d+_message_\d+\.csv")
 _NEW_YORK: Final = ZoneInfo("America/New_York")
+UTC_TIMES: Final = (pl.Datetime("ns", "UTC"), pl.Datetime("us", "UTC"), pl.Datetime("ms", "UTC"))
 _QUOTE_COLUMNS: Final = ("time", "bid", "ask")
 
 
@@ -50,10 +48,26 @@ class EventLog:
     rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[dict[str, Any]] = field(default_factory=list)  # the first findings of each rule
+    offsets_ms: dict[int, float] = field(default_factory=dict)  # by UTC day: mean of receipt - event, with two clocks
 
     def begin(self, file: str) -> None:
         """The rows that follow are of ``file``."""
         self.files.append((file, self.rows))
+
+    @contextmanager
+    def file(self, name: str) -> Iterator[None]:
+        """The rows read within are of the file ``name``; one without any is a finding."""
+        self.begin(name)
+        before = self.rows
+        yield
+        if self.rows == before:
+            self.note(name, 0, EMPTY, "no row")
+
+    def note(self, file: str, row: int, rule: str, value: str) -> None:
+        """Something that no dialect sees."""
+        self.counts[rule] += 1
+        if self.counts[rule] <= EXAMPLES_MAX:
+            self.examples.append({"file": file, "row": row, "rule": rule, "value": value})
 
     def add(self, findings: Findings, first_row: int = 0) -> None:
         """Take over what a dialect found; its rows are counted from ``first_row`` of the rows of all files."""
@@ -63,12 +77,6 @@ class EventLog:
             row = first_row + found.row
             name, first = self.files[max(0, bisect_right(starts, row) - 1)]
             self.examples.append({"file": name, "row": row - first, "rule": found.rule.value, "value": found.value})
-
-    def note(self, rule: Rule, value: str) -> None:
-        """``rule`` was broken by the file that is being read, at the row after the last one."""
-        name, first = self.files[-1]
-        self.counts[rule.value] += 1
-        self.examples.append({"file": name, "row": self.rows - first, "rule": rule.value, "value": value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,7 @@ class Reading:
     clock_offset_ns: int  # added to every time of receipt
 
 
+EMPTY: Final = "empty"  # a file without a row
 Reader = Callable[[Reading, EventLog], Iterator[np.ndarray]]
 
 
@@ -95,7 +104,7 @@ def files_of(folder: Path, pattern: str, listing: Listing, *, is_equity: bool) -
     BadInput if there is none.
     """
     wanted = re.compile(rf"(?<![a-z]){listing.base}[-_]?{'' if is_equity else listing.quote}(?![a-z])", re.I)
-    paths = sorted(folder.glob(pattern))
+    paths = [path for path in sorted(folder.glob(pattern)) if path.suffix != CHECKSUM]
     own = tuple(path for path in paths if wanted.search(path.name))
     if not own:
         raise BadInput(
@@ -119,24 +128,31 @@ def recordings(exchange: str) -> Reader:
         )
         yield from recorded(_lines(reading.paths, log), follower)
         log.add(follower.findings)
+        log.offsets_ms = {day: total / count / 1e6 for day, (count, total) in sorted(follower.offsets.items())}
 
     return read
 
 
 def lobster_days(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
     """LOBSTER's files, a zip per ticker and day that holds the message and the orderbook file."""
+    before: tuple[date, Path] | None = None
     for path in reading.paths:
-        with _readable(path), zipfile.ZipFile(path) as files:
+        with readable(path), zipfile.ZipFile(path) as files:
             names = [name for name in files.namelist() if _LOBSTER_NAME.fullmatch(name)]
             if len(names) != 1 or names[0].replace("message", "orderbook") not in files.namelist():
                 raise BadInput(f"{path}: needs one ..._message_... and its ..._orderbook_... file; get the day again")
             match = _LOBSTER_NAME.fullmatch(names[0])
             day = date.fromisoformat(match[2] if match else "")
+            if before and day <= before[0]:
+                raise BadInput(
+                    f"{path}: holds {day}, {before[1].name} before it {before[0]}; a day may come once and days in the "
+                    "order of the files' names: leave one of them out with data.files, or rename them"
+                )
+            before = day, path
             midnight = datetime(day.year, day.month, day.day, tzinfo=_NEW_YORK)
             findings, first_row = Findings(), log.rows
-            log.begin(names[0])
             messages, rows = files.open(names[0]), files.open(names[0].replace("message", "orderbook"))
-            with messages, rows:
+            with messages, rows, log.file(names[0]):
                 yield from lobster.records(
                     _counted(messages, log),
                     rows,
@@ -153,8 +169,7 @@ def quote_files(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
     """Quotes without sizes in Parquet: time (UTC), bid, ask. Crossed quotes are left out, locked ones noted."""
     findings, last_ns = Findings(), 0
     for path in reading.paths:
-        log.begin(path.name)
-        with _readable(path), pq.ParquetFile(path) as file:
+        with readable(path), log.file(path.name), pq.ParquetFile(path) as file:
             if missing := [name for name in _QUOTE_COLUMNS if name not in file.schema_arrow.names]:
                 raise BadInput(f"{path}: column {', '.join(missing)} is missing; needed are time (UTC), bid and ask")
             for batch in file.iter_batches(CHUNK_ROWS, columns=list(_QUOTE_COLUMNS)):
@@ -166,29 +181,10 @@ def quote_files(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
     log.add(findings)
 
 
-def simulated_books(market: Market, params: DataParams, seed: int) -> Reader:
-    """The built-in market of order books as a reader that needs no files."""
-
-    def read(reading: Reading, log: EventLog) -> Iterator[np.ndarray]:
-        log.begin(params.market)
-        for records in book_market.instrument(
-            market,
-            reading.listing.symbol,
-            days=params.days,
-            seed=seed,
-            strength=float(params.strength),
-            feed_latency_ns=reading.feed_latency_ns,
-        ):
-            log.rows += len(records)
-            yield records
-
-    return read
-
-
 def _quotes(
     path: Path, frame: pl.DataFrame, reading: Reading, first_row: int, findings: Findings, last_ns: int
 ) -> np.ndarray:
-    if frame.schema["time"] not in (pl.Datetime("ns", "UTC"), pl.Datetime("us", "UTC"), pl.Datetime("ms", "UTC")):
+    if frame.schema["time"] not in UTC_TIMES:
         raise BadInput(f"{path}: time is {frame.schema['time']}; give it as UTC timestamps")
     grid = Grid.of(reading.listing)
     ns = frame["time"].dt.epoch("ns").fill_null(-1).to_numpy()
@@ -203,13 +199,14 @@ def _quotes(
             Rule.TOO_LARGE: (bids > PRICE_TICKS_MAX) | (asks > PRICE_TICKS_MAX),
             Rule.OFF_GRID: grid.off(bid) | grid.off(ask),
             Rule.BACKWARD: ns < latest,
+            Rule.DUPLICATE: (ns == latest) & _repeats(bid) & _repeats(ask),
             Rule.CROSSED: bids > asks,
         }
     good = np.ones(len(frame), bool)
     for rule, broken in rules.items():  # a row is named under the first rule that it breaks
-        _note(findings, rule, broken & good, first_row, frame)
+        note(findings, rule, broken & good, first_row, frame, _QUOTE_COLUMNS)
         good &= ~broken
-    _note(findings, Rule.LOCKED, good & (bids == asks), first_row, frame)
+    note(findings, Rule.LOCKED, good & (bids == asks), first_row, frame, _QUOTE_COLUMNS)
     records = np.zeros(int(good.sum()), TOP)
     records["ts_event"], records["ts_known"] = ns[good], ns[good] + reading.feed_latency_ns
     records["kind"], records["instrument"], records["flags"] = Kind.TOP, reading.index, MarketFlag.LAST
@@ -217,50 +214,36 @@ def _quotes(
     return records
 
 
-def _note(findings: Findings, rule: Rule, rows: np.ndarray, first_row: int, frame: pl.DataFrame) -> None:
+def _repeats(values: np.ndarray) -> np.ndarray:
+    """Where a value is the one before it."""
+    return np.concatenate([[False], values[1:] == values[:-1]])
+
+
+def note(
+    findings: Findings, rule: Rule, rows: np.ndarray, first_row: int, frame: pl.DataFrame, columns: tuple[str, ...]
+) -> None:
+    """Add ``rule`` for each of a chunk's ``rows`` (n,) bool, with what stands in ``columns``."""
     for place, row in enumerate(np.flatnonzero(rows).tolist()):
         if place >= EXAMPLES_MAX:
             findings.counts[rule] += int(rows.sum()) - place
             return
-        findings.add(first_row + row, rule, " ".join(f"{name}={frame[name][row]}" for name in _QUOTE_COLUMNS))
+        findings.add(first_row + row, rule, " ".join(f"{name}={frame[name][row]}" for name in columns))
 
 
 def _lines(paths: tuple[Path, ...], log: EventLog) -> Iterator[bytes]:
     """The lines of gzip files. One that ends too early is read to where it ends: a recorder was killed, say."""
     for path in paths:
-        log.begin(path.name)
-        with _readable(path), gzip.open(path, "rb") as file:
+        with readable(path), log.file(path.name), gzip.open(path, "rb") as file:
             try:
                 yield from _counted(file, log)
             except EOFError as error:
-                if log.rows == log.files[-1][1]:
+                name, first = log.files[-1]
+                if log.rows == first:
                     raise  # not one line
-                log.note(Rule.CUT, str(error))
+                log.note(name, log.rows - first, Rule.CUT, str(error))
 
 
 def _counted(lines: Any, log: EventLog) -> Iterator[bytes]:
     for line in lines:
         log.rows += 1
         yield line
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turn what a damaged file raises into BadInput that names it."""
-    try:
-        yield
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, io.UnsupportedOperation, pa.ArrowException) as error:
-        raise BadInput(f"{path}: cannot be read to its end ({error}); it may be truncated: fetch it again") from None
-
-
-# name -> reader, and whether the records have depth
-READERS: Final[dict[str, tuple[Reader, bool]]] = {
-    **{f"{exchange}_ws": (recordings(exchange), True) for exchange in venues.EXCHANGES},
-    "lobster": (lobster_days, True),
-    "quotes": (quote_files, False),
-}
-
-
-def open_reader(params: DataParams, market: Market, seed: int) -> tuple[Reader, bool]:
-    """The reader that ``params`` asks for, and whether its records have depth. ``seed`` is a simulation's."""
-    return (simulated_books(market, params, seed), True) if params.is_simulated else READERS[params.source]

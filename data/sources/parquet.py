@@ -35,6 +35,8 @@ class Parquet:
                 for batch in file.iter_batches(CHUNK_ROWS, columns=present):
                     yield Chunk(path.name, row, _utc(pl.DataFrame(pa.Table.from_batches([batch]))))
                     row += batch.num_rows
+            if not row:
+                raise BadInput(f"{path}: holds no row; fetch it again or leave {listing.symbol} out with data.symbols")
         except (pa.ArrowException, OSError) as error:
             raise BadInput(f"{path}: not readable as Parquet ({error}); it may be truncated: fetch it again") from None
 

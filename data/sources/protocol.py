@@ -21,6 +21,7 @@ class Chunk:
     file: str  # name without folder, for findings
     first_row: int  # of this chunk in its file, from 0
     frame: pl.DataFrame
+    notes: tuple[tuple[int, str, str], ...] = ()  # what the source found on the way: row, rule, value
 
 
 class Source(Protocol):

@@ -37,6 +37,7 @@ _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 class Rule(StrEnum):
     """Why a frame, or something in it, was not taken as it is."""
 
+    __hash__ = str.__hash__  # an Enum's own is Python, called for every frame
     GARBAGE = "garbage"  # not the venue's format
     FOREIGN = "foreign"  # another symbol's, or a stream this dialect has no records for
     VENUE_ERROR = "venue_error"  # the venue refuses a request or says that something is wrong
@@ -47,6 +48,7 @@ class Rule(StrEnum):
     PART_LOT = "part_lot"  # a quantity that is not a whole number of lots: used, rounded down
     TOO_LARGE = "too_large"
     BAD_TIME = "bad_time"
+    TIME_UNIT = "time_unit"  # a file whose times are in another unit than those of the file before: used
     CROSSED = "crossed"  # best bid above best ask
     LOCKED = "locked"  # best bid at best ask
     DUPLICATE_LEVEL = "duplicate_level"  # a price twice on one side of one message
@@ -57,7 +59,7 @@ class Rule(StrEnum):
     OVERLAP = "overlap"  # an update that begins before the end of the last and goes on: used, its sizes are absolute
     GAP = "gap"  # updates or trades are missing; a book is invalid until the next snapshot
     SNAPSHOT_OLD = "snapshot_old"  # a snapshot older than the book: not used
-    NO_SNAPSHOT = "no_snapshot"  # there is no book, and more updates waited for a snapshot than are kept
+    NO_SNAPSHOT = "no_snapshot"  # there is no book, and no snapshot came for an update that waited
     CHECKSUM = "checksum"  # the book is not the venue's by the venue's own checksum: invalid until the next snapshot
     CLOCK_BEHIND = "clock_behind"  # received before it happened: taken as known when it happened
     NOT_A_TRADE = "not_a_trade"  # insurance fund, liquidation transfer and the like
@@ -180,7 +182,10 @@ class Writer:
 
     def __init__(self, index: int, clock_offset_ns: int):
         self.findings, self.row, self.index = Findings(), -1, index
-        self._offset_ns, self._known_ns, self._start, self._words = clock_offset_ns, 0, 0, bytearray()
+        self.offset_ns, self.known_ns = clock_offset_ns, 0  # the latter: of the last record
+        self.received_ns = 0  # the latest time of receipt of a recording's lines
+        self.offsets: dict[int, list[int]] = {}  # by UTC day: messages, sum of receipt - event in ns
+        self._start, self._words = 0, bytearray()
 
     @property
     def pending(self) -> int:
@@ -195,6 +200,10 @@ class Writer:
     def next_frame(self) -> None:
         """What follows belongs to the next frame."""
         self.row, self._start = self.row + 1, len(self._words)
+
+    def at(self, row: int) -> None:
+        """What follows belongs to ``row``."""
+        self.row, self._start = row, len(self._words)
 
     def keep(self) -> None:
         """What is written of this frame stays, even if the rest of it is refused."""
@@ -213,22 +222,30 @@ class Writer:
 
     def known(self, received_ns: int, ts_event: int = 0) -> int:
         """When this became known: not before it happened, and not before what was known already. Raises BadFrame."""
-        known = received_ns + self._offset_ns
+        known = received_ns + self.offset_ns
         if not 0 < known <= TIME_MAX_NS:
             raise BadFrame(Rule.BAD_TIME, received_ns)
         if ts_event > known + AHEAD_MAX_NS:
             raise BadFrame(Rule.BAD_TIME, f"{ts_event}, received at {known}")
+        if ts_event:
+            self.tell_offset(ts_event // DAY_NS, 1, known - ts_event)
         if known < ts_event:
             self.findings.add(self.row, Rule.CLOCK_BEHIND, f"{ts_event - known} ns")
-        self._known_ns = max(known, ts_event, self._known_ns)
-        return self._known_ns
+        self.known_ns = max(known, ts_event, self.known_ns)
+        return self.known_ns
+
+    def tell_offset(self, day: int, messages: int, offset_ns: int) -> None:
+        """So many messages of a UTC day were received so long after they happened, in sum."""
+        told = self.offsets.setdefault(day, [0, 0])
+        told[0] += messages
+        told[1] += offset_ns
 
     def latest(self, received_ns: int) -> int:
         """``known`` for a time of receipt that may make no sense: then what was known last."""
-        known = received_ns + self._offset_ns
+        known = received_ns + self.offset_ns
         if 0 < known <= TIME_MAX_NS:
-            self._known_ns = max(self._known_ns, known)
-        return self._known_ns
+            self.known_ns = max(self.known_ns, known)
+        return self.known_ns
 
     def write(self, ts_event: int, known: int, kind: int, body: tuple[int, int, int, int, int]) -> None:
         """One record; ``kind``: its ``head``."""
@@ -237,4 +254,8 @@ class Writer:
     def write_levels(self, ts_event: int, known: int, levels: np.ndarray) -> None:
         """``levels`` (n, 8) int64: whole records but for their times, which are set."""
         levels[:, 0], levels[:, 1] = ts_event, known
-        self._words += levels.tobytes()
+        self.write_rows(levels)
+
+    def write_rows(self, rows: np.ndarray) -> None:
+        """``rows`` (n, 8) int64: whole records."""
+        self._words += rows.tobytes()

@@ -6,6 +6,9 @@ updates begin at ``U`` and so follow ``U`` - 1, futures updates name the one bef
 that the venue's own rules for a local book hold: what ends at or before the snapshot is dropped, the first one used
 begins at or before it, and each follows the last. A depth frame that cannot be used leaves the book invalid as well.
 
+Frames as the venue writes them today, each going on where the last one ended, are taken by compiled code
+(``feeds.dialects.binance_kernel``), of the same records. All others come here, where alone they are judged.
+
 Records are in the order they became known: ``ts_known`` never decreases, and is never before ``ts_event``.
 """
 
@@ -19,12 +22,10 @@ import numpy as np
 from core.instruments import Instrument
 from core.records import Kind, Side
 from feeds.dialects import TIME_MAX_NS, UNREADABLE, BadFrame, Count, Rule, head, lot_grid, price_grid
+from feeds.dialects.binance_kernel import MICROSECONDS_FROM, MS_NS, US_NS, Plain
 from feeds.dialects.frames import Follower, Trade
 from feeds.dialects.levels import check_order, check_sides, check_spread, level_rows
 from feeds.dialects.sequence import LAST, SNAPSHOT, Update
-
-MS_NS: Final = 1_000_000
-MICROSECONDS_FROM: Final = 10**14  # as ms this is the year 5138, as us 1973
 
 BUY: Final = int(Side.BUY)
 SELL: Final = int(Side.SELL)
@@ -58,7 +59,9 @@ class _Depth(msgspec.Struct, gc=False):
     time: Count = msgspec.field(name="T", default=0)
 
 
-class _Trade(msgspec.Struct, gc=False):
+class TradeRow(msgspec.Struct, gc=False):
+    """A trade as the venue tells it."""
+
     symbol: str = msgspec.field(name="s")
     time: Count = msgspec.field(name="T")
     trade_id: Count = msgspec.field(name="t")
@@ -68,7 +71,9 @@ class _Trade(msgspec.Struct, gc=False):
     what: str = msgspec.field(name="X", default="MARKET")
 
 
-class _Top(msgspec.Struct, gc=False):
+class TopRow(msgspec.Struct, gc=False):
+    """The best prices as the venue tells them."""
+
     symbol: str = msgspec.field(name="s")
     update: Count = msgspec.field(name="u")
     bid: str = msgspec.field(name="b")
@@ -87,8 +92,8 @@ class _Snapshot(msgspec.Struct, gc=False):
 
 _FRAME: Final = msgspec.json.Decoder(_Frame)
 _DEPTH: Final = msgspec.json.Decoder(_Depth)
-_TRADE: Final = msgspec.json.Decoder(_Trade)
-_TOP: Final = msgspec.json.Decoder(_Top)
+_TRADE: Final = msgspec.json.Decoder(TradeRow)
+_TOP: Final = msgspec.json.Decoder(TopRow)
 _SNAPSHOT: Final = msgspec.json.Decoder(_Snapshot)
 
 
@@ -112,7 +117,9 @@ class Normaliser(Follower):
         super().__init__(index, clock_offset_ns)
         self._name = symbol or instrument.symbol.partition(":")[0].replace("/", "")
         self._ticks, self._lots = price_grid(instrument.tick), lot_grid(instrument.lot)
-        self._market, self._top_id = market, -1
+        self._market = market
+        parts = self._writer, self._sequence, self._trades
+        self._plain = Plain(instrument, self._name, *parts, is_spot=market is Market.SPOT, has_tops=tops)
         self._handlers: dict[str, Callable[[int, Any], None]] = {
             "depth": self._on_depth,
             "depthUpdate": self._on_depth,
@@ -122,6 +129,11 @@ class Normaliser(Follower):
 
     def on_frame(self, received_ns: int, frame: bytes) -> None:
         """One WebSocket message. Answers to requests are passed over."""
+        if not self._plain.frame(received_ns, frame):
+            self._judge(received_ns, frame)
+
+    def _judge(self, received_ns: int, frame: bytes) -> None:
+        """One message, plain or not."""
         self._writer.next_frame()
         kind = ""
         try:
@@ -149,7 +161,7 @@ class Normaliser(Follower):
             levels = self._levels(read.bids, read.asks, read.update, SNAPSHOT)
             bids, asks = np.split(levels[:, 3], [len(read.bids)])
             check_order(bids.tolist(), asks.tolist())
-            self._sequence.begin(Update(self._writer.row, received_ns, _time(read.time), 0, read.update, levels))
+            self._sequence.begin(Update(self._writer.row, received_ns, event_ns(read.time), 0, read.update, levels))
         except BadFrame as bad:
             self._writer.refuse(bad.rule, bad.value)
         except UNREADABLE as error:
@@ -157,11 +169,35 @@ class Normaliser(Follower):
         self._writer.note_rounded(self._lots)
 
     def on_recorded(self, received_ns: int, message: bytes) -> None:
-        """One message of a recording: one without ``stream`` that has a ``lastUpdateId`` is the REST snapshot."""
+        """One message of a recording: one without ``stream`` that has a ``lastUpdateId`` is the REST snapshot.
+
+        No compiled code is asked: ``on_lines`` has done that, and it is what the compiled code is held against.
+        """
         if message.startswith(b'{"lastUpdateId"'):
             self.on_snapshot(received_ns, message)
         else:
-            self.on_frame(received_ns, message)
+            self._judge(received_ns, message)
+
+    def on_lines(self, lines: list[bytes]) -> None:
+        """Lines of a recording: runs of plain ones in one call each."""
+        text, ends = b"".join(lines), np.cumsum([len(line) for line in lines], dtype=np.int64)
+        repeated = [
+            k for k, (before, line) in enumerate(zip([self._before, *lines], lines, strict=False)) if before == line
+        ]
+        line = 0
+        for stop in (*repeated, len(lines)):
+            while (line := self._plain.lines(text, ends[:stop], line)) < stop:
+                self._on_line_of(lines, line)
+                line += 1
+            if stop < len(lines):
+                self._on_line_of(lines, stop)
+                line = stop + 1
+        self._before = lines[-1]
+
+    def _on_line_of(self, lines: list[bytes], line: int) -> None:
+        if line > 0:
+            self._before = lines[line - 1]
+        self.on_line(lines[line])
 
     def _refuse(self, received_ns: int, rule: Rule, value: object, kind: str) -> None:
         self._writer.refuse(rule, value)
@@ -190,32 +226,36 @@ class Normaliser(Follower):
         before = depth.first - 1 if self._market is Market.SPOT else depth.before
         if not 0 <= before < depth.first <= depth.last:
             raise BadFrame(Rule.GARBAGE, f"U {depth.first}, u {depth.last}, pu {depth.before}")
-        ts_event = _time(depth.time or depth.event_time)
+        ts_event = event_ns(depth.time or depth.event_time)
         levels = self._levels(depth.bids, depth.asks, depth.last, 0)
         self._sequence.follow(Update(self._writer.row, received_ns, ts_event, before, depth.last, levels))
 
     def _on_trade(self, received_ns: int, data: Any) -> None:
-        trade = _TRADE.decode(data)
+        self._use_trade(received_ns, _TRADE.decode(data))
+
+    def _use_trade(self, received_ns: int, trade: TradeRow) -> None:
         self._own(trade.symbol)
         if trade.what != "MARKET":
             raise BadFrame(Rule.NOT_A_TRADE, trade.what)
         price, qty = self._ticks[trade.price], self._lots[trade.qty]
         side = SELL if trade.buyer_is_maker else BUY
-        self._trades.write(received_ns, [Trade(trade.trade_id, _time(trade.time), side, price, qty)])
+        self._trades.write(received_ns, [Trade(trade.trade_id, event_ns(trade.time), side, price, qty)])
 
     def _on_top(self, received_ns: int, data: Any) -> None:
-        top = _TOP.decode(data)
+        self._use_top(received_ns, _TOP.decode(data))
+
+    def _use_top(self, received_ns: int, top: TopRow) -> None:
         self._own(top.symbol)
         bid, ask = self._ticks[top.bid], self._ticks[top.ask]
         bid_qty, ask_qty = self._lots[top.bid_qty], self._lots[top.ask_qty]
         if (bid == 0 and bid_qty > 0) or (ask == 0 and ask_qty > 0):
             raise BadFrame(Rule.NOT_POSITIVE, f"{top.bid_qty} at {top.bid}, {top.ask_qty} at {top.ask}")
         check_spread(bid, ask)
-        if top.update <= self._top_id:
-            raise BadFrame(Rule.DUPLICATE if top.update == self._top_id else Rule.BACKWARD, top.update)
-        event = _time(top.time)
+        if top.update <= self._plain.top_id:
+            raise BadFrame(Rule.DUPLICATE if top.update == self._plain.top_id else Rule.BACKWARD, top.update)
+        event = event_ns(top.time)
         known = self._writer.known(received_ns, event)
-        self._top_id = top.update
+        self._plain.top_id = top.update
         kind = head(TOP, 0, self._writer.index, 0, LAST)
         self._writer.write(event or known, known, kind, (bid, bid_qty, ask, ask_qty, top.update))
 
@@ -226,9 +266,9 @@ def _is_answer(frame: bytes) -> bool:
     return isinstance(answer, dict) and "result" in answer and "id" in answer
 
 
-def _time(stamp: int) -> int:
+def event_ns(stamp: int) -> int:
     """The venue's ms (or us) as ns; 0 stays 0: unknown. Raises BadFrame."""
-    ns = stamp * 1000 if stamp >= MICROSECONDS_FROM else stamp * MS_NS
+    ns = stamp * US_NS if stamp >= MICROSECONDS_FROM else stamp * MS_NS
     if not 0 <= ns <= TIME_MAX_NS:
         raise BadFrame(Rule.BAD_TIME, stamp)
     return ns

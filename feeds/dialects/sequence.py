@@ -39,8 +39,8 @@ class Sequence:
         self._writer = writer
         self._waiting: deque[Update] = deque()
         self.at = -1  # the update the book is at; -1: there is no valid book
-        self._from = -1  # the id that the last update used, or the snapshot, brought the book on from
-        self._at_snapshot = False  # no update has been used since the snapshot
+        self.origin = -1  # the id that the last update used, or the snapshot, brought the book on from
+        self.at_snapshot = False  # no update has been used since the snapshot
 
     @property
     def has_book(self) -> bool:
@@ -56,21 +56,21 @@ class Sequence:
         """Use ``update`` if it continues the book. Raises BadFrame for one that the book holds already."""
         if not self.has_book:
             self._wait(update)
-        elif update.before > self.at or self._from < update.update < self.at:
+        elif update.before > self.at or self.origin < update.update < self.at:
             self._found(update, Rule.GAP)
             self.invalidate(self._writer.known(update.received_ns, update.ts_event))
             self._wait(update)
         elif update.update <= self.at:
             again = Rule.DUPLICATE if update.update == self.at else Rule.BACKWARD
             raise BadFrame(
-                Rule.STALE if self._at_snapshot else again, f"update {update.update}, the book is at {self.at}"
+                Rule.STALE if self.at_snapshot else again, f"update {update.update}, the book is at {self.at}"
             )
         else:
-            if update.before < self.at and not self._at_snapshot:
+            if update.before < self.at and not self.at_snapshot:
                 self._found(update, Rule.OVERLAP)
             known = self._writer.known(update.received_ns, update.ts_event)
             self._writer.write_levels(update.ts_event or known, known, update.levels)
-            self._from, self.at, self._at_snapshot = self.at, update.update, False
+            self.origin, self.at, self.at_snapshot = self.at, update.update, False
 
     def begin(self, snapshot: Update) -> None:
         """The book is now ``snapshot``; updates that waited continue it. Raises BadFrame if the book is newer."""
@@ -80,8 +80,8 @@ class Sequence:
         event = snapshot.ts_event or known
         self._clear(event, known, snapshot.update, 0, SNAPSHOT if len(snapshot.levels) else SNAPSHOT | LAST)
         self._writer.write_levels(event, known, snapshot.levels)
-        self._from = self.at = snapshot.update
-        self._at_snapshot = True
+        self.origin = self.at = snapshot.update
+        self.at_snapshot = True
         waiting, self._waiting = self._waiting, deque()
         for update in waiting:
             try:
@@ -95,6 +95,12 @@ class Sequence:
             self._clear(known, known, self.at, INVALID, LAST)
             self._writer.keep()
         self.at = -1
+
+    def end(self) -> None:
+        """Nothing follows: the updates that wait were of no use."""
+        for update in self._waiting:
+            self._found(update, Rule.NO_SNAPSHOT)
+        self._waiting.clear()
 
     def _wait(self, update: Update) -> None:
         """Keep ``update``. Where ids go back, those above it are of another count or damaged: they wait no longer."""

@@ -22,6 +22,7 @@ def run(
     config: Path | None,
     console: Console,
     *,
+    with_tape: bool,
     quiet: bool,
 ) -> Found:
     """Record; what was recorded. Raises BadConfig for settings that do not fit, else as ``recorder.record`` does."""
@@ -29,12 +30,14 @@ def run(
     given |= {"symbols": symbols} if symbols else {}
     settings = load(config, given)
     if quiet:
-        return asyncio.run(recorder.record(settings, to, seconds=seconds))
+        return asyncio.run(recorder.record(settings, to, seconds=seconds, with_tape=with_tape))
     with console.status(f"connecting to {settings.venue}") as line:
         rate = _Rate()
-        return asyncio.run(
-            recorder.record(settings, to, seconds=seconds, progress=lambda found: line.update(rate.line(found)))
-        )
+
+        def show(found: Found) -> None:
+            line.update(rate.line(found))
+
+        return asyncio.run(recorder.record(settings, to, seconds=seconds, with_tape=with_tape, progress=show))
 
 
 class _Rate:

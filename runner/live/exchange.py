@@ -1,8 +1,8 @@
 """One venue's public market data through ccxt. Besides ``venues.rest`` the only module of the runner that knows ccxt.
 
 ccxt keeps what it is good at: REST, its rate limits, sockets, keep-alive pings, subscriptions. The text of every frame
-is taken where ccxt would parse it; only what answers a request or tells of an error goes on to ccxt, whose own books
-cost a hundred times our dialects' (``tests/benchmarks/bench_live_feed.py``) and let updates run together.
+is taken where ccxt would parse it; only what answers a request or tells of an error goes on to ccxt. Its own books cost
+more (``tests/benchmarks/bench_live_feed.py``), are made of floats, and let updates run together.
 
 An instrument has a connection of its own: a break breaks one book, and a file holds one connection's frames in order.
 """

@@ -19,6 +19,7 @@ from runner.live.exchange import Exchange, Lost, reason_of
 from runner.live.settings import Live
 
 TICK_S: Final = 0.1  # how often silence and books are looked at
+REASONS_MAX: Final = 32  # different ones that are counted
 FIRST_UPDATE_S: Final = 2.0  # a snapshot is asked for after the first update, or after this long
 
 
@@ -167,7 +168,7 @@ class Link:
     def _line(self, message: bytes, received_ns: int = 0) -> None:
         line = b"%d %s\n" % (received_ns or self._now_ns(), message.replace(b"\n", b" ").replace(b"\r", b" "))
         self._accept(line)
-        self.follower.on_line(line)
+        self.follower.on_lines([line])
         if self.is_up:
             if not self._has_book:
                 self._has_book, self._book_s = True, asyncio.get_running_loop().time()
@@ -176,5 +177,6 @@ class Link:
         self._changed()
 
     def _note(self, reason: str) -> None:
-        self.counts.reasons[reason] += 1
+        if reason in self.counts.reasons or len(self.counts.reasons) < REASONS_MAX:
+            self.counts.reasons[reason] += 1
         self.counts.last = reason

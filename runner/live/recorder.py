@@ -46,8 +46,8 @@ Found = dict[str, Any]
 class Recorder:
     """Writes one run of the recorder into ``folder``. ``open``, then ``line`` and ``tick``, then ``close``."""
 
-    def __init__(self, feed: LiveFeed, folder: Path, venue: str) -> None:
-        self._feed, self._folder, self._venue = feed, folder, venue
+    def __init__(self, feed: LiveFeed, folder: Path, venue: str, *, with_tape: bool = True) -> None:
+        self._feed, self._folder, self._venue, self._with_tape = feed, folder, venue, with_tape
         self._run = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         self._pieces: list[Pieces] = []
         self._spool: IO[bytes] | None = None
@@ -60,7 +60,8 @@ class Recorder:
         _keep_market(self._folder / "market.yaml", market)
         for left in self._folder.glob("*.records"):
             left.unlink()  # of a recorder that was killed: ingest makes its tape
-        self._spool = open(self._folder / f"{self._run}.records", "xb", buffering=0)  # noqa: SIM115 (held open)
+        if self._with_tape:
+            self._spool = open(self._folder / f"{self._run}.records", "xb", buffering=0)  # noqa: SIM115 (held open)
         for listing in market.listings:
             self._pieces.append(Pieces(self._folder, listing.symbol, self._run, piece_bytes=PIECE_BYTES))
         self._feed.sink = self.line
@@ -85,9 +86,10 @@ class Recorder:
         for pieces in self._pieces:
             pieces.close()
         self._keep(self._feed.take(all_of_it=True))
-        assert self._spool is not None
-        self._spool.close()
-        spool = Path(self._spool.name)
+        self.release()
+        if not self._with_tape:
+            return
+        spool = self._folder / f"{self._run}.records"
         if self.records:
             self.tape = self._folder / f"{self._run}.tape"
             meta = {"source": f"{self._venue}_ws", "has_depth": True, "asset_class": self._feed.market.asset_class}
@@ -136,14 +138,19 @@ class Recorder:
     def _keep(self, records: np.ndarray) -> None:
         if not len(records):
             return
-        assert self._spool is not None
-        put(self._spool, records.tobytes())
+        if self._spool is not None:
+            put(self._spool, records.tobytes())
         self.records += len(records)
         self._delay_ms = float(np.mean(records["ts_known"] - records["ts_event"])) / 1e6
 
 
 async def record(
-    settings: Live, folder: Path, *, seconds: float | None, progress: Callable[[Found], None] = lambda found: None
+    settings: Live,
+    folder: Path,
+    *,
+    seconds: float | None,
+    with_tape: bool = True,
+    progress: Callable[[Found], None] = lambda found: None,
 ) -> Found:
     """Record until ``seconds`` are over or a signal (Ctrl-C, SIGTERM) comes; what was recorded, as plain data.
 
@@ -152,7 +159,7 @@ async def record(
     """
     with lease(folder, RECORDING):
         feed = LiveFeed(settings)
-        recorder = Recorder(feed, folder, settings.venue)
+        recorder = Recorder(feed, folder, settings.venue, with_tape=with_tape)
         try:
             try:
                 recorder.open(await feed.load())

@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from core import engine, marks, replay, strategies, ticks, warm
+from core import engine, marks, replay, stepwise, strategies, ticks, warm
 
 CORE = Path(engine.__file__).parent
 
@@ -16,8 +16,8 @@ def test_every_compiled_entry_is_warmed() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "compiled"
     }
-    assert calling == {"engine", "ticks", "replay", "marks", "warm"}
+    assert calling == {"engine", "ticks", "stepwise", "replay", "marks", "warm"}
     names = list(warm.entries())
-    modules = (engine, ticks, replay, marks)
+    modules = (engine, ticks, stepwise, replay, marks)
     expected = [f"{module.__name__}.{function.__name__}" for module in modules for function in module.ENTRIES]
     assert names == expected + [f"strategy {name}" for name in strategies.names()]

@@ -1,11 +1,11 @@
-"""Binance's REST candles on a loopback port, with a clock of its own, gaps, and faults on request."""
+"""Binance's REST candles and trades on a loopback port, with a clock of its own, gaps, and faults on request."""
 
 import json
 import threading
 import time
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,7 +27,8 @@ class Binance:
     pairs: tuple[tuple[str, str], ...] = (("BTC", "USDT"), ("ETH", "USDT"), ("BNB", "USDT"))
     listed_ms: int = 0  # no candles before
     is_windowed: bool = False  # as OKX and Bybit: an answer covers `limit` times from startTime on, even if none exists
-    gaps: set[int] = field(default_factory=set)  # open times without a candle
+    gaps: set[int] = field(default_factory=set)  # open times without a candle, times without a trade
+    crowded: bool = False  # every trade is told to be of one ms
     closes: dict[tuple[str, int], str] = field(default_factory=dict)  # by id and open time: another close
     faults: dict[tuple[str, int], str] = field(
         default_factory=dict
@@ -79,6 +80,20 @@ class Binance:
         values = f"{low}.25", f"{low + 2}.00", f"{low}.00", close, f"{seed % 97}.125"
         return [time_ms, *values, time_ms + step_ms - 1, "0", 5, "0", "0", "0"]
 
+    def agg_trades(self, name: str, start_ms: int, end_ms: int, limit: int) -> list[dict[str, Any]]:
+        """Two trades every three seconds, of one instant, from the day's begin; ids count up by one."""
+        found: list[dict[str, Any]] = []
+        number = max(0, -(-(start_ms - DAY1_MS) // 3000) * 2)
+        while (time_ms := DAY1_MS + number // 2 * 3000) <= min(end_ms, self.now_ms - 1) and len(found) < limit:
+            at = DAY1_MS if self.crowded else time_ms
+            if time_ms not in self.gaps:
+                price = self.closes.get((name, number), f"{100 + zlib.crc32(f'{name}{number}'.encode()) % 900}.50")
+                found.append(
+                    {"a": number, "p": price, "q": "0.125", "f": number, "l": number, "T": at, "m": bool(number % 3)}
+                )
+            number += 1
+        return found
+
     def info(self) -> dict[str, Any]:
         """The list of symbols, with what ccxt needs of it."""
         return {"symbols": [_entry(base, quote) for base, quote in self.pairs]}
@@ -112,18 +127,22 @@ def served(venue: Binance) -> Iterator[Binance]:
                 self.answer(venue.info(), fault)
             elif parts.path == "/api/v3/klines":
                 venue.enter(1)
-                self.candles(query)
+                self.page(query, lambda name, start_ms, limit: venue.klines(name, query["interval"], start_ms, limit))
+            elif parts.path == "/api/v3/aggTrades":
+                venue.enter(1)
+                end_ms = int(query["endTime"])
+                self.page(query, lambda name, start_ms, limit: venue.agg_trades(name, start_ms, end_ms, limit))
             else:
                 self.answer({"code": -1, "msg": f"no path {parts.path}"}, "404")
 
-        def candles(self, query: dict[str, str]) -> None:
+        def page(self, query: dict[str, str], rows: Callable[[str, int, int], list[Any]]) -> None:
             name, start_ms = query["symbol"], int(query["startTime"])
             venue.asked.append((name, start_ms, time.monotonic()))
             fault, number = venue.fault_of(name)
             if venue.together and number == 1:
                 venue.together.wait(30)
             time.sleep(venue.latency_s.get(name, 0.0))
-            page = venue.klines(name, query["interval"], start_ms, min(int(query["limit"]), LIMIT))
+            page = rows(name, start_ms, min(int(query["limit"]), LIMIT))
             venue.enter(-1)  # before the answer: its reader may ask again at once
             with suppress(ConnectionError):  # of a client that was killed
                 self.answer(garbled(page, fault), fault)
@@ -161,7 +180,7 @@ def served(venue: Binance) -> Iterator[Binance]:
         thread.join()
 
 
-def garbled(page: list[list[Any]], fault: str) -> Any:
+def garbled(page: list[Any], fault: str) -> Any:
     """``page`` as a faulty venue sends it."""
     if fault == "empty":
         return []

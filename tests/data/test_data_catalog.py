@@ -106,11 +106,18 @@ def test_books_and_quotes_have_the_same_commands(tmp_path: Path) -> None:
     assert [(row["day"], row["missing"]) for row in catalog.completeness(folder)] == [
         ("2024-08-08", 0), ("2024-08-09", 0),
     ]  # fmt: skip
+    assert [(row["delay_ms"], row["offset_ms"]) for row in catalog.completeness(folder)] == [(0.0, 0.0), (0.0, 0.0)]
     assert catalog.check(folder)["ok"]
     for command_line in (("ls",), ("describe",), ("describe", "--days"), ("check", "--json")):
         assert run(*command_line, "--folder", str(folder))[0] == 0
     assert run("plot", "--folder", str(folder), "--out", str(tmp_path / "page.html"))[0] == 0
-    assert "Share of minutes missing per day" in (tmp_path / "page.html").read_text()
+    for drawn in ("Share of minutes missing per day", "Mean delay on the tape", "Mean offset of receipt"):
+        assert drawn in (tmp_path / "page.html").read_text()
+    slow = ingest_events(two_files(tmp_path / "raw"), PERP, tmp_path / "slow", "binance_ws", clock_offset_ms=-1270)
+    clocks = [(row["day"], row["delay_ms"], row["offset_ms"]) for row in catalog.completeness(slow)]
+    assert clocks[0] == ("2024-08-08", 0.0, -1270.0) and clocks[1][2] == -1270.0  # a tape knows nothing too early
+    code, text = run("describe", "--folder", str(slow), "--days", "--json")
+    assert code == 0 and [row["offset_ms"] for row in json.loads(text)] == [-1270.0, -1270.0]
     ingest_events(two_files(tmp_path / "raw"), PERP, tmp_path / "late", "binance_ws", holdout=1)
     (tmp_path / "late/data/minutes/BTC-USDT.parquet").replace(folder / "minutes/BTC-USDT.parquet")
     assert run("check", "--folder", str(folder))[0] == 31

@@ -92,9 +92,14 @@ def test_recordings_of_two_files_are_one_tape_with_findings_by_file_and_row(tmp_
     assert [int(row["a"]) for row in levels] == [1000, 1001, 1003, 999, 1001, 1000]
     assert tape.records["kind"].tolist().count(Kind.TRADE) == 1 and tape.records["kind"].tolist().count(Kind.CLEAR) == 4
     assert tape.interval_ns == 0 and tape.meta["has_depth"] and tape.meta["asset_class"] == "crypto_perp"
-    assert found(folder) == [("usdm-btcusdt-1.gz", 3, "foreign"), ("usdm-btcusdt-2.gz", 2, "gap")]
+    lost = [("usdm-btcusdt-2.gz", 2, "gap"), ("usdm-btcusdt-2.gz", 2, "no_snapshot")]  # and nothing mends it
+    assert found(folder) == [("usdm-btcusdt-1.gz", 3, "foreign"), *lost]
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["symbols"]["BTC-USDT"]["read"] == 7 and summary["findings"] == {"foreign": 1, "gap": 1}
+    assert summary["symbols"]["BTC-USDT"]["read"] == 7 and summary["findings"] == {
+        "foreign": 1,
+        "gap": 1,
+        "no_snapshot": 1,
+    }
     again = ingest(tmp_path / "raw", PERP, tmp_path / "two", "binance_ws")
     assert tree(again) == tree(folder)
 
@@ -255,7 +260,7 @@ def test_settings_refuse_what_does_not_fit() -> None:
 # What the README of the recorded data says is wrong with each file, and no more.
 DEFECTS = [
     ("binance_ws", "lob/binance-ws", "usdm-*.gz", PERP, {"clock_behind": 27_861, "stale": 4}),
-    ("quotes", "fx", "EURUSD-ticks-oanda*", "EUR", {"silence": 2}),
+    ("quotes", "fx", "EURUSD-ticks-oanda*", "EUR", {"silence": 2, "duplicate": 1}),
     ("quotes", "fx", "EURUSD-ticks-fxcm*", "EUR", {"crossed": 116_871, "locked": 142_462, "silence": 2}),
 ]
 

@@ -39,7 +39,7 @@ WRITTEN = (  # by a promotion, by `make paper`, by an installation or a build, b
     "mlflow.db", ".home", ".venv", "dist", "data/raw", "data/raw.dvc", "data/.gitignore",
 )  # fmt: skip
 READERS_OWN = {"runner.yaml"}  # shown as a block of its own
-TAKES_A_NEW_FILE = {"--out", "--to", "--outdir", "--home", "-o"}
+TAKES_NO_FILE_OF_OURS = {"--symbol", "--out", "--to", "--outdir", "--home", "-o"}
 OUTSIDE = ("~", "/", "../", "$", "http")
 FILE_ENDINGS = (".yaml", ".json", ".py", ".md", ".html", ".tape", ".npy", ".csv", ".parquet", ".whl", ".txt", ".onnx")
 OUTS = [out for stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values() for out in stage["outs"]]
@@ -197,7 +197,12 @@ def files(line: Line) -> list[str]:
         for before, word in pairwise(words):
             value = word.split("=", 1)[-1].strip("'\"").removeprefix("./").rstrip("/")
             looks = "/" in value or value.endswith(FILE_ENDINGS)
-            if looks and words[0] != "git" and before not in TAKES_A_NEW_FILE and not value.startswith(("-", *OUTSIDE)):
+            if (
+                looks
+                and words[0] != "git"
+                and before not in TAKES_NO_FILE_OF_OURS
+                and not value.startswith(("-", *OUTSIDE))
+            ):
                 found.append(value)
     return found
 
@@ -227,9 +232,12 @@ RUN = {  # what takes seconds on a reduced checkout, with the exit codes that ar
     ("python", "-m", "gates", "keys"): (0,),
     ("python", "-m", "data"): (0,),
     ("python", "-m", "data", "download"): (),  # never: it asks an exchange
+    ("python", "-m", "data", "check", "--against"): (),  # never: the other recording is not in the repository
+    ("python", "-m", "data", "fi2010"): (),  # never: the reader supplies the file
     ("python", "-m", "data", "holdout"): (),  # never: there is none in the built-in market
     ("python", "-m", "data", "psi"): (),  # never: bars have no lanes
     ("python", "-m", "evaluation"): (0,),
+    ("runner", "record"): (),  # not here: tests/runner/test_live_command.py runs it against a server of its own
     ("runner", "status"): (0,),
     ("runner", "show-config"): (0,),
     ("runner", "doctor"): (0,),

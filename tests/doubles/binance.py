@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.doubles import binance_shapes as shapes
-from tests.doubles.binance_shapes import refuse
+from tests.doubles.binance_shapes import FAILURES, REFUSALS, refuse
 from tests.doubles.binance_streams import MarketStream, UserApi
 from tests.doubles.book import BUY, SELL
 from tests.doubles.exchange import Exchange
@@ -29,35 +29,6 @@ ORDER_NEEDS = {  # besides symbol, side, type
     "STOP_LOSS_LIMIT": ("timeInForce", "quantity", "price", "stopPrice"),
     "TAKE_PROFIT": ("quantity", "stopPrice"),
     "TAKE_PROFIT_LIMIT": ("timeInForce", "quantity", "price", "stopPrice"),
-}
-REFUSALS = {  # of the engine: status, code, message
-    "tick": (400, -1013, "Filter failure: PRICE_FILTER"),
-    "step": (400, -1013, "Filter failure: LOT_SIZE"),
-    "lots": (400, -1013, "Filter failure: LOT_SIZE"),
-    "notional": (400, -1013, "Filter failure: NOTIONAL"),
-    "band": (400, -1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
-    "max_orders": (400, -1013, "Filter failure: MAX_NUM_ORDERS"),
-    "funds": (400, -2010, "Account has insufficient balance for requested action."),
-    "post_only": (400, -2010, "Order would immediately match and take."),
-    "duplicate": (400, -2010, "Duplicate order sent."),
-    "stop": (400, -2010, "Stop price would trigger immediately."),
-    "unknown_symbol": (400, -1121, "Invalid symbol."),
-    "closed": (400, -1013, "Market is closed."),
-    "unknown_order": (400, -2011, "Unknown order sent."),
-    "amend": (400, -2038, "The requested quantity is not below the order's, or not above what is filled."),
-}
-FAILURES = {
-    "rate_limited": (429, -1003, "Too many requests; current limit is 6000 request weight per 1 MINUTE."),
-    "banned": (418, -1003, "Way too many requests; IP banned until later."),
-    "server_error": (
-        500,
-        -1007,
-        "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
-    ),
-    "bad_gateway": (502, -1006, "An unexpected response was received from the message bus. Execution status unknown."),
-    "unavailable": (503, -1001, "Internal error; unable to process your request. Please try again."),
-    "maintenance": (503, -1001, "Internal error; unable to process your request. Please try again."),
-    "unknown endpoint": (404, -1000, "Path not found"),
 }
 
 
@@ -81,11 +52,11 @@ class Binance(Double):
         api = {
             ("GET", "ping"): route("ping", lambda a, p: {}),
             ("GET", "time"): route("time", lambda a, p: {"serverTime": self.clock.now_ms()}),
-            ("GET", "exchangeInfo"): route("markets", self.exchange_info, more="symbol symbols permissions", weight=20),
+            ("GET", "exchangeInfo"): route("markets", self.exchange_info, more="symbol symbols", weight=20),
             ("GET", "depth"): route("book", self.depth, "symbol", "limit", weight=5),
             ("GET", "trades"): route("trades", self.public_trades, "symbol", "limit", weight=25),
             ("GET", "aggTrades"): route(
-                "trades", self.aggregated, "symbol", "fromId startTime endTime limit", weight=4
+                "trades", self.aggregated, "symbol", "startTime limit", weight=4
             ),
             ("GET", "ticker/bookTicker"): route("top", self.top, "symbol", weight=2),
             ("GET", "account"): route("balance", self.account, more="omitZeroBalances", right="read", weight=20),
@@ -315,7 +286,7 @@ class Binance(Double):
 
     def create(self, key: Key, params: Params) -> Any:
         """A new order."""
-        client_id = params.get("newClientOrderId") or f"venue{self.clock.now_ns()}"
+        client_id = params.get("newClientOrderId") or f"venue-{len(self.exchange.orders)}"
         order = self.exchange.submit(key.account, self._new_order(params, client_id))
         default = "FULL" if params["type"] in ("MARKET", "LIMIT") else "ACK"
         return shapes.made(order, params.get("newOrderRespType", default))
@@ -339,6 +310,8 @@ class Binance(Double):
                 -1100,
                 "Illegal characters found in parameter 'newClientOrderId'; legal range is '^[a-zA-Z0-9-_]{1,36}$'.",
             )
+        if params.get("selfTradePreventionMode", "EXPIRE_TAKER") != "EXPIRE_TAKER":
+            raise refuse(400, -1145, "This symbol only allows EXPIRE_TAKER.")
         if used := {"price", "stopPrice", "timeInForce"} & params.keys() - set(ORDER_NEEDS[kind]):
             raise refuse(400, -1106, f"Parameter '{min(used)}' sent when not required.")
         budget = self._decimal(params, "quoteOrderQty") if "quoteOrderQty" in params else Decimal(0)
@@ -371,7 +344,7 @@ class Binance(Double):
     def cancel(self, key: Key, params: Params) -> Any:
         """Cancel one order, by either id."""
         order = self._order(key, params, REFUSALS["unknown_order"])
-        client_id = params.get("newClientOrderId") or f"venue{self.clock.now_ns()}"
+        client_id = params.get("newClientOrderId") or f"venue-cancel-{order.id}"
         self.cancel_ids[order.id] = client_id
         return shapes.canceled(self.exchange.cancel(key.account, order.id), client_id)
 

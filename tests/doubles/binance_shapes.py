@@ -8,6 +8,35 @@ from tests.doubles.orders import PPM, Fill, Market, Order, OrderEvent, TradeEven
 from tests.doubles.wire import Answer, Response
 
 TYPES = ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"]
+REFUSALS = {  # of the engine: status, code, message
+    "tick": (400, -1013, "Filter failure: PRICE_FILTER"),
+    "step": (400, -1013, "Filter failure: LOT_SIZE"),
+    "lots": (400, -1013, "Filter failure: LOT_SIZE"),
+    "notional": (400, -1013, "Filter failure: NOTIONAL"),
+    "band": (400, -1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
+    "max_orders": (400, -1013, "Filter failure: MAX_NUM_ORDERS"),
+    "funds": (400, -2010, "Account has insufficient balance for requested action."),
+    "post_only": (400, -2010, "Order would immediately match and take."),
+    "duplicate": (400, -2010, "Duplicate order sent."),
+    "stop": (400, -2010, "Stop price would trigger immediately."),
+    "unknown_symbol": (400, -1121, "Invalid symbol."),
+    "closed": (400, -1013, "Market is closed."),
+    "unknown_order": (400, -2011, "Unknown order sent."),
+    "amend": (400, -2038, "The requested quantity is not below the order's, or not above what is filled."),
+}
+FAILURES = {
+    "rate_limited": (429, -1003, "Too many requests; current limit is 6000 request weight per 1 MINUTE."),
+    "banned": (418, -1003, "Way too many requests; IP banned until later."),
+    "server_error": (
+        500,
+        -1007,
+        "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
+    ),
+    "bad_gateway": (502, -1006, "An unexpected response was received from the message bus. Execution status unknown."),
+    "unavailable": (503, -1001, "Internal error; unable to process your request. Please try again."),
+    "maintenance": (503, -1001, "Internal error; unable to process your request. Please try again."),
+    "unknown endpoint": (404, -1000, "Path not found"),
+}
 NO_STP = {"selfTradePreventionMode": "EXPIRE_TAKER"}
 
 

@@ -4,6 +4,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 
 BUY, SELL = 1, -1
 OUTSIDE = 0  # whose quantity is nobody's order: the recorded or made market around the accounts
@@ -104,8 +105,9 @@ class Book:
                 yield price, entry
 
     def outside_until(self, side: int, price: int) -> list[int]:
-        """Prices of ``side`` that a level of the other side at ``price`` crosses, where the outside market stands."""
-        return [at for at, _ in self.depth(side) if (price - at) * side <= 0 and self.outside(side, at)]
+        """Prices of ``side`` that an order of the other side at ``price`` meets, where the outside market stands."""
+        met = takewhile(lambda at: (price - at) * side <= 0, self._prices[side][:: 1 if side == SELL else -1])
+        return [at for at in met if self.outside(side, at)]
 
     def _tidy(self, side: int, price: int) -> None:
         self.changed.add((side, price))

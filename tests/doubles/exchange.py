@@ -132,7 +132,7 @@ class Exchange:
         return next((order for order in found if client_id and order.account == account), None)
 
     def cancel_after(self, account: str, seconds: float) -> int:
-        """Cancel all of the account's orders in ``seconds`` unless called again, 0 disarms; the deadline in ns, or 0."""
+        """Cancel all of the account's orders in ``seconds`` unless called again; 0 disarms. The deadline in ns or 0."""
         self.run_timers()
         self.deadlines.pop(account, None)
         if seconds:
@@ -158,21 +158,33 @@ class Exchange:
             book.set_outside(side, price, lots)
             self._trigger(symbol)
 
+    def set_levels(self, symbol: str, levels: dict[tuple[int, int], int]) -> None:
+        """Set many levels at once, by (side, price): first those that end."""
+        with self._action():
+            for (side, price), lots in sorted(levels.items(), key=lambda item: item[1] > 0):
+                self.set_level(symbol, side, price, lots)
+
     def set_book(self, symbol: str, bids: dict[int, int], asks: dict[int, int]) -> None:
         """Replace the outside market: ticks -> lots."""
-        with self._action():
-            for side, levels in ((BUY, bids), (SELL, asks)):
-                for price, _ in self.books[symbol].depth(side):
-                    if price not in levels:
-                        self.books[symbol].set_outside(side, price, 0)
-            for side, levels in ((BUY, bids), (SELL, asks)):
-                for price, lots in levels.items():
-                    self.set_level(symbol, side, price, lots)
+        book = self.books[symbol]
+        gone = {(side, price): 0 for side in (BUY, SELL) for price, _ in book.depth(side)}
+        new = {(side, price): lots for side, levels in ((BUY, bids), (SELL, asks)) for price, lots in levels.items()}
+        self.set_levels(symbol, gone | new)
 
-    def trade(self, symbol: str, side: int, price: int, lots: int) -> int:
-        """Someone outside takes up to ``lots`` at ``price`` or better; how many there were."""
+    def trade(self, symbol: str, side: int, price: int, lots: int, is_recorded: bool = False) -> int:
+        """Someone outside takes up to ``lots`` at ``price`` or better; how many there were.
+
+        Of a recorded market the levels say how much is left: what a trade took of it stands again, at the end, and what
+        still stands at better prices is late news: the trade met nobody there but us.
+        """
         with self._action():
+            book = self.books[symbol]
+            stood = {at: book.outside(-side, at) for at in book.outside_until(-side, price)} if is_recorded else {}
+            for at in stood.keys() - {price}:
+                book.set_outside(-side, at, 0)
             done = self._match(self.markets[symbol], side, price, lots, None)
+            for at, outside in stood.items():
+                book.set_outside(-side, at, outside)
             self._trigger(symbol)
         return done
 
@@ -275,8 +287,6 @@ class Exchange:
         for price, entry in self.books[order.market.symbol].entries(SELL, None):
             taken = min(entry.lots, floor(left / (price * order.market.value)))
             lots, left = lots + taken, left - taken * price * order.market.value
-            if taken < entry.lots:
-                break
         return lots
 
     def _fee_bound(self, exact: Fraction) -> int:
@@ -336,7 +346,7 @@ class Exchange:
         return done
 
     def _trade(self, market: Market, side: int, price: int, lots: int, who: list[tuple[Order | None, bool]]) -> None:
-        public = TradeEvent(market, self._next(), price, lots, side, self.clock.now_ns())
+        public = TradeEvent(market, len(self.trades[market.symbol]) + 1, price, lots, side, self.clock.now_ns())
         self.last[market.symbol] = price
         self.trades[market.symbol].append(public)
         for order, is_maker in who:
@@ -364,7 +374,8 @@ class Exchange:
         accounts.pay(order.account, fee_asset, fee)
         order.fees += 0 if in_base else fee
         order.updated_ns = public.time_ns
-        fill = Fill(public.id, order, public.price, public.lots, cost, fee, fee_asset, is_maker, public.time_ns)
+        what = public.id, order, public.price, public.lots, cost, fee, fee_asset, is_maker, public.time_ns
+        fill = Fill(len(self.fills) + 1, *what)
         order.fills.append(fill)
         self.fills.append(fill)
         if not order.remaining:
@@ -379,7 +390,7 @@ class Exchange:
             order = next((each for each in waiting if each.market.symbol == symbol and self._is_triggered(each)), None)
             if order is None:
                 return
-            order.status = "open"
+            order.status, order.updated_ns = "open", self.clock.now_ns()
             self._relock(order)
             self._send(OrderEvent("triggered", order))
             if order.is_buy and order.new.price is None:

@@ -103,14 +103,14 @@ class NewOrder:
     stop: int | None = None  # ticks
     is_take_profit: bool = False
     budget: int = 0  # a market buy for so many quote units, with lots = 0
-    tag: str = ""  # what the venue shows beside: its own name of the type
 
 
 @dataclass
 class Fill:
     """One execution of an order."""
 
-    id: int
+    number: int  # of all fills
+    id: int  # of the trade, which counts up by one in its market
     order: "Order"
     price: int
     lots: int

@@ -6,9 +6,14 @@ from typing import Any
 import ccxt
 import pytest
 
+from core.instruments import Instrument
+from core.records import Side
+from feeds.dialects import Rule, binance
 from tests.doubles.book import BUY, SELL
-from tests.doubles.venues import KEY, against
-from tests.doubles.wire import Double, Key
+from tests.doubles.clients import against
+from tests.doubles.venues import KEY, build
+from tests.doubles.wire import Double, Key, Request
+from tests.fuzz.laws import Records
 
 SYMBOL = "BTC/USDT"
 
@@ -66,6 +71,8 @@ def test_market_post_only_ioc_and_stop_orders() -> None:
         assert resting["postOnly"]
         part = await venue.create_order(SYMBOL, "limit", "sell", 0.6, 49_999, {"timeInForce": "IOC"})
         assert (part["status"], part["filled"]) == ("expired", 0.5)
+        none = await venue.create_order(SYMBOL, "limit", "sell", 0.6, 49_998, {"timeInForce": "FOK"})
+        assert (none["status"], none["filled"]) == ("expired", 0.0)
         stop = await venue.create_order(SYMBOL, "limit", "sell", 0.1, 49_900, {"stopLossPrice": 49_950})
         assert (stop["status"], stop["triggerPrice"]) == ("open", 49_950.0)
         double.exchange.set_level(SYMBOL, BUY, 4_995_000, 300_000)
@@ -126,6 +133,9 @@ def test_a_wrong_signature_key_or_time_is_refused() -> None:
             await venue.fetch_balance()
         await venue.load_time_difference()
         await venue.fetch_balance()
+        double.clock.advance(-60)
+        with pytest.raises(ccxt.InvalidNonce, match="ahead"):
+            await venue.fetch_balance()
 
     against("binance", script)
 
@@ -137,6 +147,9 @@ def test_a_key_says_what_it_may_do() -> None:
         venue.apiKey, venue.secret = "rich", "s"
         rights = await venue.sapiGetAccountApiRestrictions()
         assert (rights["enableWithdrawals"], rights["enableSpotAndMarginTrading"]) == (True, False)
+        venue.options["hasAlreadyAuthenticatedSuccessfully"] = False  # or ccxt takes it for a ban
+        with pytest.raises(ccxt.AuthenticationError, match="-2015"):
+            await venue.create_order(SYMBOL, "limit", "buy", 0.1, 49_000)
 
     against("binance", script)
 
@@ -197,3 +210,54 @@ def test_an_endpoint_or_parameter_the_venue_lacks_fails_the_test() -> None:
 
     with pytest.raises(AssertionError, match=r"sort.*margin/account"):
         against("binance", script)
+
+
+def test_too_many_requests_are_refused_with_the_time_to_wait() -> None:
+    double = build("binance")
+    answers = [double.handle(Request("GET", "/api/v3/depth", "symbol=BTCUSDT")) for _ in range(1201)]
+    assert [answer.status for answer in answers] == [200] * 1200 + [429]
+    assert answers[-1].headers == {"Retry-After": "1"}
+    double.clock.advance(1)
+    assert double.handle(Request("GET", "/api/v3/depth", "symbol=BTCUSDT")).status == 200
+
+
+def test_an_order_made_smaller_keeps_its_place() -> None:
+    async def script(venue: Any, double: Double) -> None:
+        made = await venue.create_order(SYMBOL, "limit", "buy", 0.1, 49_999)
+        terms = {"symbol": "BTCUSDT", "orderId": made["id"], "newQty": "0.04"}
+        answer = await venue.request("order/amend/keepPriority", ["private"], "PUT", terms)
+        assert answer["amendedOrder"]["origQty"] == "0.04000000"
+        double.exchange.trade(SYMBOL, SELL, 4_999_900, 50_000 + 4000)
+        assert (await venue.fetch_order(made["id"], SYMBOL))["status"] == "closed"
+
+    against("binance", script)
+
+
+@pytest.mark.parametrize("fault", ["", "drop", "wrong_checksum"])
+def test_our_dialect_keeps_the_doubles_book_and_notices_a_gap(fault: str) -> None:
+    double = build("binance")
+    texts: list[str] = []
+    session = double.connect("/stream?streams=btcusdt@depth@100ms/btcusdt@trade/btcusdt@bookTicker")
+    assert session is not None
+    session.carry = texts.append
+    pair = Instrument(symbol="BTC/USDT", base="BTC", quote="USDT", tick="0.01", lot="0.00001")
+    follower, records = binance.Normaliser(pair, binance.Market.SPOT, symbol="BTCUSDT", tops=True), Records()
+    texts.append(double.handle(Request("GET", "/api/v3/depth", "symbol=BTCUSDT&limit=1000")).text)
+    for step in range(100):
+        changes = {(BUY, 4_999_900 - step % 7): step % 5, (SELL, 5_000_100 + step % 9): step % 4}
+        changes |= {(BUY, 4_999_000): step + 1}
+        if fault and step == 50:
+            double.plan.next(fault, "ws.book")
+        double.exchange.set_levels(SYMBOL, changes)
+        double.exchange.trade(SYMBOL, BUY, 5_000_200, 10)
+    for text in texts:
+        follower.on_recorded(double.clock.now_ns(), text.encode())
+    records.take(follower.take())
+    assert (follower.findings.counts[Rule.GAP] > 0) == bool(fault)
+    if not fault:
+        assert not follower.findings.counts
+        assert records.levels == {
+            (int(kind), price): lots
+            for kind, side in ((Side.BUY, BUY), (Side.SELL, SELL))
+            for price, lots in double.exchange.books[SYMBOL].depth(side)
+        }

@@ -1,17 +1,19 @@
 """The laws of the doubles' engine: nobody pays for what he did not get, and nothing comes from nowhere."""
 
-from collections import defaultdict
 from decimal import Decimal
+from fractions import Fraction
+from math import ceil, floor
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.doubles.accounts import Accounts
 from tests.doubles.book import BUY, SELL
 from tests.doubles.clock import Clock
 from tests.doubles.exchange import Exchange
-from tests.doubles.orders import Event, Market, NewOrder, OrderEvent, Reject, Rules, TradeEvent
+from tests.doubles.orders import Event, Market, NewOrder, Order, OrderEvent, Reject, Rules, TradeEvent
 
 SYMBOL = "BTC/USD"
 RULES = [
@@ -88,6 +90,7 @@ def test_no_course_of_actions_breaks_a_law(rules: Rules, actions: list[tuple[Any
     events: list[Event] = []
     exchange.listeners.append(events.append)
     for action in actions:
+        exchange.clock.advance(1)
         before = {**exchange.accounts.free}, {**exchange.accounts.locked}, len(exchange.orders), len(events)
         try:
             act(exchange, action)
@@ -95,16 +98,45 @@ def test_no_course_of_actions_breaks_a_law(rules: Rules, actions: list[tuple[Any
             after = {**exchange.accounts.free}, {**exchange.accounts.locked}, len(exchange.orders), len(events)
             assert before == after, "a refused request changed something"
         exchange.check()
+        for event in events[before[-1] :]:
+            assert not isinstance(event, OrderEvent) or event.order.updated_ns == exchange.clock.now_ns()
+    for order in exchange.orders.values():
+        check_order(order, rules)
+    for trade in exchange.trades[SYMBOL]:
+        sides = [fill.order for fill in exchange.fills if fill.id == trade.id]
+        assert len({each.account for each in sides}) == len(sides), "an account traded with itself"
+    for account in ("ann", "bob"):
+        check_balances(exchange, account)
+
+
+def check_order(order: Order, rules: Rules) -> None:
+    """What holds of each order by itself, reckoned anew from its fills."""
+    limit, fills, market = order.new.price, order.fills, order.market
+    assert all(limit is None or (limit - fill.price) * order.side >= 0 for fill in fills), "a fill beyond the limit"
+    rested = order.new.post_only and limit is not None and order.new.stop is None
+    assert not rested or all(fill.is_maker for fill in fills), "a post-only order took"
+    assert order.new.tif != "fok" or order.filled in (0, order.lots) or order.reason == "self trade"
+    exact = sum((fill.price * fill.lots * market.value for fill in fills), Fraction(0))
+    assert order.cost == sum(fill.cost for fill in fills) == (ceil(exact) if order.is_buy else floor(exact))
+    in_quote = 0
+    for fill in fills:
+        is_base = order.is_buy and rules.fee_in == "received"
+        charged = fill.lots * market.base_units if is_base else fill.cost
+        ppm = rules.maker_ppm if fill.is_maker else rules.taker_ppm
+        assert (fill.fee, fill.fee_asset) == (charged * ppm // 10**6, market.base if is_base else market.quote)
+        in_quote += 0 if is_base else fill.fee
+    assert not order.new.budget or order.cost + in_quote <= order.new.budget
+
+
+def check_balances(exchange: Exchange, account: str) -> None:
+    """What an account has is what it had, and its fills."""
+    has = {"BTC": 2 * 10**8, "USD": 500_000}
     for fill in exchange.fills:
-        limit = fill.order.new.price
-        assert limit is None or (limit - fill.price) * fill.order.side >= 0, "a fill beyond the limit"
-        assert not (
-            fill.order.new.post_only and limit is not None and fill.order.new.stop is None and not fill.is_maker
-        )
-    spent: defaultdict[int, int] = defaultdict(int)
-    for fill in exchange.fills:
-        spent[fill.order.id] += fill.cost
-    assert all(spent[each.id] == each.cost <= (each.new.budget or each.cost) for each in exchange.orders.values())
+        if fill.order.account == account:
+            has["BTC"] += fill.order.side * fill.lots * fill.order.market.base_units
+            has["USD"] -= fill.order.side * fill.cost
+            has[fill.fee_asset] -= fill.fee
+    assert {asset: sum(exchange.balance(account, asset)) for asset in has} == has
 
 
 @settings(max_examples=100)
@@ -157,6 +189,50 @@ def test_a_stop_waits_with_its_funds_locked_and_triggers_on_the_last_price() -> 
     assert (stop.status, stop.fills[0].price) == ("filled", 998)
     with pytest.raises(Reject, match="stop"):
         exchange.submit("ann", order(SELL, 20, stop=999))
+
+
+@pytest.mark.parametrize(
+    ("side", "is_take_profit", "stop", "triggering"),
+    [(SELL, False, 998, 998), (SELL, True, 1003, 1003), (BUY, False, 1003, 1003), (BUY, True, 998, 998)],
+)
+def test_stops_trigger_from_the_side_they_are_for(side: int, is_take_profit: bool, stop: int, triggering: int) -> None:
+    exchange = venue()
+    exchange.trade(SYMBOL, BUY, 1001, 1)
+    waiting = exchange.submit("ann", order(side, 1, 1000, stop=stop, is_take_profit=is_take_profit))
+    exchange.trade(SYMBOL, SELL, 999, 1)
+    assert waiting.status == "pending"
+    exchange.set_book(SYMBOL, {998: 50, 997: 50}, {1003: 50})
+    exchange.trade(SYMBOL, BUY if triggering > 1000 else SELL, triggering, 1)
+    assert waiting.status != "pending"
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_a_budget_is_spent_to_less_than_another_lot_and_never_exceeded(rules: Rules) -> None:
+    exchange = venue(rules)
+    with pytest.raises(Reject, match=r"^funds:"):
+        exchange.submit("ann", NewOrder(SYMBOL, BUY, 0, budget=500_001))
+    spent = exchange.submit("ann", NewOrder(SYMBOL, BUY, 0, budget=7000))
+    after = spent.cost + sum(fill.fee for fill in spent.fills if fill.fee_asset == "USD")
+    assert spent.status == "filled"
+    assert 7000 - 102 < after <= 7000
+
+
+def test_an_accounts_own_orders_never_meet() -> None:
+    for rules, gone in ((RULES[0], 1), (RULES[1], 0)):
+        exchange = venue(rules)
+        both = [exchange.submit("ann", order(SELL, 5, 1000)), exchange.submit("ann", order(BUY, 5, 1000))]
+        assert (both[gone].status, both[gone].reason) == ("expired", "self trade")
+        assert both[1 - gone].status == "open"
+
+
+def test_money_that_is_not_there_cannot_be_paid() -> None:
+    accounts = Accounts()
+    accounts.issue("ann", "USD", 5)
+    with pytest.raises(AssertionError, match="ann lacks USD"):
+        accounts.pay("ann", "USD", 6)
+    accounts.free["ann", "USD"] += 1
+    with pytest.raises(AssertionError, match="differ"):
+        accounts.check()
 
 
 def test_refusals_name_their_filter() -> None:

@@ -6,6 +6,7 @@ server carries them over sockets, the transport within the process; both call th
 
 import heapq
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,17 @@ from tests.doubles.faults import Fault, FaultPlan
 from tests.doubles.orders import Event
 
 Params = dict[str, str]
+NUMBERS = re.compile(r'"\\u0000([-0-9.]+)"')
+
+
+def number(text: str) -> str:
+    """A value that is to be a JSON number with exactly these digits."""
+    return f"\x00{text}"
+
+
+def encode(tree: Any) -> str:
+    """JSON as it is sent."""
+    return NUMBERS.sub(r"\1", json.dumps(tree, separators=(",", ":")))
 
 
 @dataclass(frozen=True)
@@ -45,11 +57,12 @@ class Response:
     fate: str = "answered"
     delay_s: float = 0.0
     is_garbled: bool = False
+    raw: str = ""  # a body that is not JSON
 
     @property
     def text(self) -> str:
         """The body."""
-        text = json.dumps(self.tree, separators=(",", ":"))
+        text = self.raw or ("" if self.tree is None else encode(self.tree))
         return text[: len(text) // 2] if self.is_garbled else text
 
 
@@ -101,7 +114,7 @@ class Bucket:
 
     def take(self, weight: float, now_ns: int) -> float:
         """0 when there was room, else the seconds until there will be."""
-        self.level = max(0.0, self.level - (now_ns - self.seen_ns) / SECOND_NS * self.per_s)
+        self.level = max(0.0, self.level - max(0, now_ns - self.seen_ns) / SECOND_NS * self.per_s)
         self.seen_ns = now_ns
         if self.level + weight > self.size:
             return (self.level + weight - self.size) / self.per_s
@@ -139,7 +152,7 @@ class Session:
             self.double.drop(self)
         if struck.keys() & {"drop", "half_open", "disconnect"}:
             return
-        text = json.dumps(self.double.spoiled(tree) if "wrong_checksum" in struck else tree, separators=(",", ":"))
+        text = encode(self.double.spoiled(tree) if "wrong_checksum" in struck else tree)
         if "reorder" in struck:
             self._held.setdefault(kind, []).append(text)
             self.double.later(struck["reorder"].seconds, lambda: self._release(kind))
@@ -174,6 +187,7 @@ class Double:
         self.asked: list[tuple[str, Params]] = []
         self.down_until_ns = 0  # restarting: no connection is taken
         self.maintained_until_ns = 0
+        self.is_late = False  # what is carried out now had come long before
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
         exchange.listeners.append(self._notice)
@@ -188,6 +202,9 @@ class Double:
     def open(self, path: str) -> Session | None:
         """A session for a WebSocket address, None where there is none."""
         raise NotImplementedError
+
+    def arrive(self, request: Request) -> None:
+        """What the venue's door notes of a request that is carried out late."""
 
     def failure(self, name: str, detail: str = "") -> Response:
         """The venue's answer for a fault of ``faults.REFUSED``, for maintenance, and for what it does not know."""
@@ -216,7 +233,7 @@ class Double:
             self.strike(struck[name])
         if self.clock.now_ns() < self.down_until_ns:
             return Response(fate="closed")
-        if self.clock.now_ns() < self.maintained_until_ns:
+        if self.clock.now_ns() < self.maintained_until_ns and found.kind != "status":
             return self.failure("maintenance")
         for name in struck.keys() & faults.REFUSED.keys():
             if name in ("refused", "unanswered"):
@@ -280,7 +297,8 @@ class Double:
 
     def _handled(self, found: Route, request: Request, struck: dict[str, Fault]) -> Response:
         if "late" in struck:
-            self.later(struck["late"].seconds, lambda: self._carried_out(found, request) and None)
+            self.arrive(request)
+            self.later(struck["late"].seconds, lambda: self._late(found, request))
             return Response(fate="hung")
         response = self._carried_out(found, request)
         if "lost_ack" in struck:
@@ -292,6 +310,11 @@ class Double:
         response.delay_s = struck["slow"].seconds if "slow" in struck else 0.0
         response.is_garbled = "garbled" in struck
         return response
+
+    def _late(self, found: Route, request: Request) -> None:
+        self.is_late = True
+        self._carried_out(found, request)
+        self.is_late = False
 
     def _carried_out(self, found: Route, request: Request) -> Response:
         try:

@@ -9,6 +9,7 @@ import pytest
 from core.records import BAR, Kind
 from features import spec as s
 from tests.features import reference
+from tests.features.test_features_timeframes import ADDED, LONG, expected_columns
 from tests.features.walk import INTERVAL_NS, LATENCY_NS, SPEC, batch
 
 CANDLES = Path(__file__).parents[2] / ".." / "shared" / "market-data" / "candles"
@@ -44,6 +45,20 @@ def test_outages_of_2021_equal_the_reference_on_both_sides() -> None:
     for column, name in enumerate(SPEC.names):
         wanted = np.clip(expected[name], -s.CLIP, s.CLIP)
         np.testing.assert_allclose(out[rows][ready[rows], column], wanted[ready[rows]], rtol=1e-5, atol=1e-5)
+
+
+def test_longer_bars_after_an_outage_of_2021_equal_resampled_ones() -> None:
+    bars = bars_of("binance-spot-5m-2021/BTC_USDT.parquet", 100)
+    missing = np.diff(bars["ts_event"]) // INTERVAL_NS - 1
+    start = int(np.flatnonzero(missing > LONG.reset_gap_bars)[-1]) + 1
+    bars = bars[start : start + 1_600]
+    out, ready, _ = batch(bars, LONG)
+    expected = expected_columns(bars)
+    assert ready.sum() > 900
+    for name in ADDED:
+        wanted = np.clip(expected[name], -s.CLIP, s.CLIP)
+        column = out[:, LONG.names.index(name)]
+        np.testing.assert_allclose(column[ready], wanted[ready], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 def test_the_crash_of_october_2025_stays_within_the_clip() -> None:

@@ -3,7 +3,7 @@
 Venues that are right send their messages; some arrive cut, flipped, with fields exchanged, of other types, huge, deeply
 nested, encoded otherwise, twice, late or with an impossible time. Whatever comes, a dialect raises nothing, its records
 keep their laws, each message leaves a trace, a valid book is the venue's, and a new connection mends everything
-(``tests.fuzz.laws``, ``tests.fuzz.lobster``). Every session is its seed: on a broken law dialect and seed are printed,
+(``tests.fuzz.laws``, ``.lobster``, ``.bulk``). Every session is its seed: on a broken law dialect and seed are printed,
 ``--dialects D --seed S --sessions 1`` runs it again, and the exit code is 70.
 """
 
@@ -17,21 +17,22 @@ import traceback
 import warnings
 from collections import Counter, deque
 
-from tests.fuzz import lobster
+from tests.fuzz import bulk, lobster
 from tests.fuzz.damage import ODD_TIMES, bytes_damaged, fields_damaged
 from tests.fuzz.laws import How, Judge, require
 from tests.fuzz.venues import VENUES, Frame, Venue
 
 STEPS = 40
 HANGS_S = 60  # a session takes milliseconds
-DIALECTS = (*VENUES, "lobster")
+FILES = {"lobster": lobster.session, "binance_bulk": bulk.session}
+DIALECTS = (*VENUES, *FILES)
 
 
 def session(name: str, seed: int, seen: Counter[str]) -> int:
     """One connection of one venue, then another; how many damaged messages it handed over. Raises Broken."""
     rng = random.Random(f"{name} {seed}")
-    if name == "lobster":
-        return lobster.session(rng, seen)
+    if name in FILES:
+        return FILES[name](rng, seen)
     venue = VENUES[name](rng)
     judge, past, inputs = Judge(venue), deque[Frame](maxlen=8), 0
     for _ in range(STEPS):

@@ -8,7 +8,6 @@ import numpy as np
 from core.layout import PRICE_TICKS_MAX
 from core.records import RECORD, Kind, MarketFlag, MarketStatus, Reason, Side
 from feeds.dialects import AHEAD_MAX_NS, LOTS_MAX, TIME_MAX_NS, Rule
-from feeds.dialects.frames import recorded
 from tests.fuzz.venues import Book, Frame, Venue
 
 LEVEL, TRADE, CLEAR, TOP, STATUS = (int(kind) for kind in (Kind.LEVEL, Kind.TRADE, Kind.CLEAR, Kind.TOP, Kind.STATUS))
@@ -95,21 +94,29 @@ class Judge:
 
     A message that is damaged into another valid one cannot be told from it: after one that got into the book without
     a word, the book is ``spoilt`` until snapshots have replaced it. In all other cases a valid book is the true one
-    after each undamaged message about it.
+    after each undamaged message about it. Two dialects are handed each message, one as of a live connection, one as of
+    a recording, which no compiled code takes: they make the same records and findings.
     """
 
     def __init__(self, venue: Venue):
         self.venue, self.follower, self.records = venue, venue.follower(), Records()
+        self.slow = venue.follower()
         self.spoilt, self.latest_ns, self.compared = 0, 0, 0
 
     def hand(self, received_ns: int, message: bytes, frame: Frame, how: How) -> None:
         """Hand over ``message``, which is or was ``frame``. Raises Broken."""
         before = self._state()
         if how is How.DAMAGED_LINE:
-            made = np.concatenate(list(recorded([message], self.follower)))
-        else:
-            self.follower.on_recorded(received_ns, message)
+            self.follower.on_lines([message])
             made = self.follower.take()
+            self.slow.on_line(message)
+        else:
+            hand = self.follower.on_recorded if message.startswith(b'{"lastUpdateId"') else self.follower.on_frame
+            hand(received_ns, message)
+            made = self.follower.take()
+            self.slow.on_recorded(received_ns, message)
+        require(made.tobytes() == self.slow.take().tobytes(), "the compiled path makes the same records")
+        require(self.follower.findings == self.slow.findings, "the compiled path finds the same")
         after = self._state()
         if 0 < received_ns <= TIME_MAX_NS:
             self.latest_ns = max(self.latest_ns, received_ns)
@@ -133,7 +140,9 @@ class Judge:
 
     def lose(self) -> None:
         """The connection is lost. Raises Broken."""
-        self.follower.on_break(self.latest_ns)
+        for follower in (self.follower, self.slow):
+            follower.on_break(self.latest_ns)
+        self.slow.take()
         self.records.take(self.follower.take())
         require(not self.records.is_valid and self.follower.book_id < 0, "after a break there is no book")
 

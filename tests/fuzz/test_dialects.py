@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from feeds.dialects import BadFrame, Rule, Writer, binance, coinbase, kraken, lobster
+from feeds.dialects import BadFrame, Rule, Writer, binance, binance_bulk, coinbase, kraken, lobster
+from feeds.dialects.binance_kernel import Plain
 from feeds.dialects.sequence import WAITING_MAX, Sequence, Update
 from tests.fuzz import dialects
 from tests.fuzz.laws import Broken
@@ -21,6 +22,19 @@ def test_a_thousand_damaged_messages_of_each_dialect(name: str) -> None:
 
 def test_a_session_is_its_seed() -> None:
     assert dialects.fuzz(["kraken"], 3, sessions=2) == dialects.fuzz(["kraken"], 3, sessions=2)
+
+
+@pytest.mark.parametrize("name", ["binance-futures", "binance-spot"])
+def test_compiled_code_takes_what_is_plain_of_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+
+    def counted(self: Plain) -> int:
+        taken.append(STORE(self))
+        return taken[-1]
+
+    monkeypatch.setattr(Plain, "_store", counted)
+    dialects.fuzz([name], 1, sessions=10)
+    assert len(taken) > 50 and max(taken) > 1
 
 
 def only_counted(self: Any, received_ns: int, rule: Rule, value: object, channel: str) -> None:
@@ -47,8 +61,24 @@ def wait_whatever_comes(self: Any, update: Update) -> None:
 
 
 def known_however_late(self: Any, received_ns: int, ts_event: int = 0) -> int:
-    self._known_ns = max(self._known_ns, received_ns, ts_event)
-    return int(self._known_ns)
+    self.known_ns = max(self.known_ns, received_ns, ts_event)
+    return int(self.known_ns)
+
+
+STORE = Plain._store
+
+
+def without_its_row(self: Plain) -> int:
+    made = STORE(self)
+    self._writer.row -= 1
+    return made
+
+
+def without_the_trade(self: Plain) -> int:
+    at = self._trades.at
+    made = STORE(self)
+    self._trades.at = at
+    return made
 
 
 FAULTS: list[tuple[str, Any, str, Callable[..., Any]]] = [
@@ -56,6 +86,8 @@ FAULTS: list[tuple[str, Any, str, Callable[..., Any]]] = [
     ("binance-futures", Sequence, "_wait", wait_whatever_comes),
     ("binance-futures", Writer, "known", known_however_late),
     ("binance-spot", Writer, "latest", lambda self, ns: ns),
+    ("binance-futures", Plain, "_store", without_its_row),
+    ("binance-spot", Plain, "_store", without_the_trade),
     ("kraken", kraken.Normaliser, "_refuse", only_counted),
     ("kraken", kraken._Side, "cut", lambda self, depth: []),
     ("kraken", Writer, "refuse", lambda self, rule, value: None),
@@ -64,6 +96,8 @@ FAULTS: list[tuple[str, Any, str, Callable[..., Any]]] = [
     ("coinbase", coinbase.Normaliser, "_continue", never_back),
     ("coinbase", Writer, "keep", lambda self: None),
     ("lobster", lobster, "_refuse_books", lambda pairs, prices: None),
+    ("binance_bulk", Writer, "refuse", lambda self, rule, value: None),
+    ("binance_bulk", binance_bulk, "_side", lambda rows, side: []),
 ]
 
 

@@ -107,9 +107,9 @@ def price_text(ticks: int) -> str:
 
 
 class Binance(Venue):
-    """Depth updates with ids, and a snapshot that is asked for beside them."""
+    """Depth updates with ids, and a snapshot that is asked for beside them. Keys in the venue's own order."""
 
-    market = binance.Market.FUTURES
+    market, is_futures = binance.Market.FUTURES, True
     mends_itself = False  # a snapshot's id may be damaged to one that no update reaches
     channels = ("depth", "trade", "bookTicker")
 
@@ -126,32 +126,38 @@ class Binance(Venue):
 
     def update(self, changes: Book) -> Frame:
         before, self.id = self.id, self.id + self.rng.randrange(1, 4)
-        data = {"e": "depthUpdate", "E": self.now_ns // 10**6, "s": "BTCUSD", "U": before + 1, "u": self.id}
-        if self.market is binance.Market.FUTURES:
-            data |= {"T": self.now_ns // 10**6, "pu": before}
-        return self._frame("depth", data | {"b": self.side(changes, BUY), "a": self.side(changes, SELL)}, True)
+        ids = {"s": "BTCUSD", "U": before + 1, "u": self.id} | ({"pu": before} if self.is_futures else {})
+        sides = {"b": self.side(changes, BUY), "a": self.side(changes, SELL)}
+        return self._frame("depth", {"e": "depthUpdate"} | self._times() | ids | sides, True)
 
     def trades(self, count: int) -> Frame:
         self.trade_id += 1
-        data = {"e": "trade", "s": "BTCUSD", "T": self.now_ns // 10**6, "t": self.trade_id, "p": "100.0", "q": "0.005"}
-        return self._frame("trade", data | {"X": "MARKET", "m": bool(self.rng.randrange(2))})
+        said = {"s": "BTCUSD", "t": self.trade_id, "p": "100.0", "q": "0.005"}
+        late = {"X": "MARKET"} if self.is_futures else {"T": self.now_ns // 10**6}
+        maker = {"m": bool(self.rng.randrange(2))} | ({} if self.is_futures else {"M": True})
+        return self._frame("trade", {"e": "trade"} | self._times() | said | late | maker)
 
     def other(self) -> Frame:
         if self.rng.random() < 0.2:
             return Frame({"result": None, "id": 1})
         self.top_id += 1
-        data = {"e": "bookTicker", "u": self.top_id, "s": "BTCUSD", "b": "99.9", "B": "1.5", "a": "100.1", "A": "0.002"}
+        data = {"u": self.top_id, "s": "BTCUSD", "b": "99.9", "B": "1.500", "a": "100.1", "A": "0.002"}
+        if self.is_futures:
+            data = {"e": "bookTicker"} | data | {"T": self.now_ns // 10**6, "E": self.now_ns // 10**6}
         return self._frame("bookTicker", data)
 
+    def _times(self) -> dict[str, int]:
+        return dict.fromkeys("ET" if self.is_futures else "E", self.now_ns // 10**6)
+
     def _frame(self, name: str, data: dict[str, Any], is_book: bool = False) -> Frame:
-        is_bare = self.rng.random() < 0.3
+        is_bare = "e" in data and self.rng.random() < 0.3
         return Frame(data if is_bare else {"stream": f"btcusd@{name}", "data": data}, is_book, False, name)
 
 
 class BinanceSpot(Binance):
     """Its spot market: updates do not name the one before."""
 
-    market = binance.Market.SPOT
+    market, is_futures = binance.Market.SPOT, False
 
 
 class Kraken(Venue):

@@ -31,7 +31,6 @@ RESEARCH = (
     "pandera",
     "plotly",
     "scikit-learn",
-    "ccxt",
 )
 DAYS = "3"
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from onnx import TensorProto, helper, numpy_helper
 
 from core.canonical import canonical_json, sha256_hex
+from core.instruments import Instrument
 from core.settings import Execution, Risk, Strategy, Trading, as_json
 from features.spec import FeatureParams, bar_spec
 from feeds.market import BUILTIN
@@ -93,11 +94,16 @@ def make_manifest(onnx_bytes: bytes | None, trading: Trading = TRADING) -> Manif
 
 
 def make_bundle(
-    folder: Path, trading: Trading = TRADING, *, rule: bool = False, key: Ed25519PrivateKey = KEY, verdict: str = "PASS"
-) -> Path:
-    """Write a signed bundle into ``folder``."""
-    onnx_bytes = None if rule else momentum_onnx()
-    write_bundle(folder, onnx_bytes, make_manifest(onnx_bytes, trading))
+    folder: Path, trading: Trading = TRADING, *, rule: bool = False, key: Ed25519PrivateKey = KEY,
+    verdict: str = "PASS", books_of: tuple[Instrument, ...] = (),
+) -> Path:  # fmt: skip
+    """Write a signed bundle into ``folder``; with ``books_of`` that of a rule on the books of those instruments."""
+    onnx_bytes = None if rule or books_of else momentum_onnx()
+    manifest = make_manifest(onnx_bytes, trading)
+    if books_of:
+        listed = tuple(item.as_json() for item in books_of)
+        manifest = msgspec.structs.replace(manifest, instruments=listed, interval_ns=0)
+    write_bundle(folder, onnx_bytes, manifest)
     bundle = load_bundle(folder)
     statement = Statement(
         bundle_id=bundle.id,

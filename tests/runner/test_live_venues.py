@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -69,15 +70,23 @@ def test_a_hole_in_coinbase_s_count_brings_a_new_connection_and_a_new_book(tmp_p
     assert found["symbols"]["BTC/USD"]["findings"]["gap"] >= 1 and found["breaks"] == 1
 
 
-@pytest.mark.parametrize("clock_offset_ms", [0, -1_000])
-def test_several_symbols_are_one_tape_in_the_order_of_ingest(tmp_path: Path, monkeypatch, clock_offset_ms: int) -> None:
-    """Two connections whose records interleave; each symbol's file is its connection's."""
+@pytest.mark.parametrize(("clock_offset_ms", "ahead_ms"), [(0, 0), (-1_000, 0), (0, 40)])
+def test_several_symbols_are_one_tape_in_the_order_of_ingest(
+    tmp_path: Path, monkeypatch, clock_offset_ms: int, ahead_ms: int
+) -> None:
+    """Two connections whose records interleave; each symbol's file is its connection's. ``ahead_ms``: one's times are
+    ahead of our clock, so its records wait for those of the other that become known before them."""
 
     def frames(name: str, k: int) -> list[bytes]:
         more = {"s": name}
-        ids = {"U": 11 + k, "u": 11 + k, "pu": 10 + k}
+        ids: dict[str, int] = {"U": 11 + k, "u": 11 + k, "pu": 10 + k}
+        if ahead_ms and name == "BTCUSDT":
+            ids |= dict.fromkeys(("E", "T"), time.time_ns() // 1_000_000 + ahead_ms)
         update = json.loads(binance.depth(10 + k, 11 + k, [("100.0", f"0.{k + 1:03d}")], **more))["data"] | ids
-        return [json.dumps(update).encode(), json.dumps(json.loads(binance.trade(k + 1, **more))["data"]).encode()]
+        return [
+            json.dumps(update).encode(),
+            json.dumps(json.loads(binance.trade(k + 1, **more))["data"] | ids).encode(),
+        ]
 
     def script(name: str):
         async def play(socket: Socket) -> None:

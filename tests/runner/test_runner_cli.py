@@ -152,7 +152,7 @@ def test_a_tape_of_another_market_is_refused(place: Path, runner: Runner, tmp_pa
     ours = BUILTIN.instruments()
     call = [*base(place), "--tape", tmp_path / "other.tape"]
     for instruments, interval, message in (
-        (ours, MINUTE_NS, "trained on 300000000000 ns"),
+        (ours, MINUTE_NS, "the bundle is for bars of 300000000000 ns"),
         (ours[:2], 5 * MINUTE_NS, "2 instruments"),
         ((ours[1], ours[0], ours[2]), 5 * MINUTE_NS, "instrument 0 (ETH-USDT): base is 'ETH'"),
     ):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.runner.book_tapes import builtin_rows, make_place, uneven
 from tests.runner.bundles import make_bundle, make_home
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,3 +60,20 @@ def test_the_head_is_the_same(
 
 def test_another_seed_has_another_head(place: Path, first: dict[str, Any]) -> None:
     assert played(place, "other", 6)["head"] != first["head"]
+
+
+def test_on_books_the_head_is_the_same_without_the_compiler(tmp_path: Path) -> None:
+    place = make_place(tmp_path, [uneven(builtin_rows(rows=300))])
+    command = [sys.executable, "-m", "runner.cli", "paper", "--home", str(place.home.folder), "--json"]
+    command += ["--bundle", str(place.bundle), "--tape", str(place.tape), "--run"]
+    heads = []
+    for disabled in "01":
+        environment = {**os.environ, "NUMBA_DISABLE_JIT": disabled}
+        done = subprocess.run(
+            [*command, f"run-{disabled}"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        heads.append([found[key] for key in ("head", "ledger_head", "records", "fills", "market_state")])
+        assert found["fills"] > 5
+    assert heads[0] == heads[1]
