@@ -27,6 +27,10 @@ REASON_CHARS: Final = 200
 TEMPORARY: Final = (408, 409, 425)  # 4xx that say nothing of what became of the request
 
 
+Failure: Final = ccxt.BaseError  # whatever ccxt raises
+Ended: Final = ccxt.NetworkError  # what its sockets are ended with
+
+
 class VenueError(Exception):
     """A request that did not bring what was asked for."""
 

@@ -11,12 +11,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-import ccxt.pro as ccxt
-
 from runner.live.exchange import reason_of
 from runner.live.link import Backoff
 from runner.venues.outbound import Report
 from runner.venues.profiles import Profile
+from runner.venues.rest import Ended, Failure
 from runner.venues.settings import VenueSettings
 
 BREAKS_KEPT: Final = 100
@@ -56,7 +55,7 @@ class PrivateStream:
                 self._on_change()
                 await asyncio.wait({self._lost})
                 self.breaks.append(reason_of(self._lost))
-            except (ccxt.BaseError, TimeoutError, KeyError) as error:  # KeyError: of ccxt, when the venue refuses
+            except (Failure, TimeoutError, KeyError) as error:  # KeyError: of ccxt, when the venue refuses
                 self.breaks.append(str(error) or type(error).__name__)
             finally:
                 self.up_ns = 0
@@ -74,7 +73,7 @@ class PrivateStream:
         """End the connection, if there is one."""
         client, self._client = self._client, None
         if client is not None and not client.error:
-            client.on_error(ccxt.NetworkError(reason))
+            client.on_error(Ended(reason))
 
     def _opened(self, client: Any) -> None:
         """Take the text of every frame where ccxt would parse it: reports never reach it, it would keep them."""
