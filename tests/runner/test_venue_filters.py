@@ -48,7 +48,7 @@ def test_nothing_that_passes_is_refused_by_the_venues_filters() -> None:
             flags = 0 if price == 0 else chance.choice((0, POST_ONLY, IMMEDIATE))
             side = chance.choice((Side.BUY, Side.SELL))
             world.submit(world.intend(side, price, qty, flags))
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.4)  # two questions of prices each: within the budget, or orders queue behind it
         world.drain()
         assert set(refused_there) <= {"funds", "post_only"}
         reasons = Counter(reason for order in world.intents for _, reason in world.states(order))
