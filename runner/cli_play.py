@@ -29,7 +29,7 @@ from runner.options import (
     StoreOption,
     print_view,
 )  # fmt: skip
-from runner.paper import play
+from runner.paper import Follow, play
 from runner.plan import make_plan
 from runner.secrets import Secrets
 from runner.settings import load_trading
@@ -96,15 +96,6 @@ def paper(
     loaded, statement = verify_bundle(folder, where.trust)
     trading = load_trading(config, loaded.manifest.trading)
     pacer = Pacer(times := parse_speed(speed))
-
-    def follow(steps: Iterator[np.ndarray], total: int | None) -> Iterable[np.ndarray]:
-        quiet = as_data or not sys.stderr.isatty()
-        with Progress(console=show.console(stderr=True), disable=quiet, transient=True) as progress:
-            task = progress.add_task("rows", total=total)
-            for rows in steps:
-                yield rows
-                progress.advance(task, len(rows))
-
     with ExitStack() as stack:
         if live or live_config:
             from runner.live import command as following  # ccxt takes a second to import: only here
@@ -116,17 +107,32 @@ def paper(
         if not plan.parity:
             show.console(stderr=True).print(f"{', '.join(plan.header['changed'])}: {show.PARITY_LOST}", style="yellow")
         target = where.run(run or plan.header["run_id"][:16])
+        often = BOOK_SNAPSHOT_RECORDS if feed.interval_ns == 0 else POLICY.snapshot_records
+        policy = Policy(snapshot_records=snapshot_records or often, segment_records=segment_records)
+        watching = Watching(
+            with_flags(load_ops(config), http=http, log=log), Secrets.of(home), target, plan.header, times
+        )
+        quiet = as_data or not sys.stderr.isatty()
         try:
-            often = BOOK_SNAPSHOT_RECORDS if feed.interval_ns == 0 else POLICY.snapshot_records
-            policy = Policy(snapshot_records=snapshot_records or often, segment_records=segment_records)
-            ops = with_flags(load_ops(config), http=http, log=log)
-            watching = Watching(ops, Secrets.of(home), target, plan.header, times)
-            found = play(plan, statement, folder, target, pacer, follow, policy, watching)
+            found = play(plan, statement, folder, target, pacer, _progress(quiet), policy, watching)
         except KeyboardInterrupt:
             hint = f"the same command continues the run {target.name}" if feed.end is None else "a live run ends here"
             show.console(stderr=True).print(f"stopped; {hint}", style="yellow")
             raise typer.Exit(command.INTERRUPTED) from None
     print_view(as_data, found, show.summary_table(found))
+
+
+def _progress(quiet: bool) -> Follow:
+    """A bar over the rows on a terminal."""
+
+    def follow(steps: Iterator[np.ndarray], total: int | None) -> Iterable[np.ndarray]:
+        with Progress(console=show.console(stderr=True), disable=quiet, transient=True) as progress:
+            task = progress.add_task("rows", total=total)
+            for rows in steps:
+                yield rows
+                progress.advance(task, len(rows))
+
+    return follow
 
 
 def record(

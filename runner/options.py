@@ -37,4 +37,5 @@ def print_view(as_data: bool, data: Any, view: Any) -> None:
 
 
 def print_json(data: Any) -> None:
+    """``data`` for programs."""
     sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")

@@ -20,7 +20,7 @@ from features.market_state import specs_of
 from feeds.market import Market
 from runner.feed import Feed
 from runner.lease import lease
-from runner.live.feed import LiveFeed
+from runner.live.feed import LiveFeed, Sink
 from runner.live.recorder import FLUSH_S, RECORDING, Recorder
 from runner.live.settings import Live
 
@@ -34,10 +34,12 @@ def live_feed(
     seconds: float | None = None,
     record_to: Path | None = None,
     now_ns: Callable[[], int] = time.time_ns,
+    sink: Sink = lambda instrument, line: None,
 ) -> Iterator[Feed]:
     """``settings``' market as a Feed whose chunks are arrays of dtype RECORD, played once.
 
-    It ends after ``seconds`` or by its ``end``. ``record_to``: a folder for the raw frames, as the recorder writes it.
+    It ends after ``seconds`` or by its ``end``. ``record_to``: a folder for the raw frames, as the recorder writes it;
+    without one each line goes to ``sink``.
     Raises BadInput for an unknown symbol and without a connection, Refused if another process records into the folder;
     ``chunks`` raises what ends the feed before its time.
     """
@@ -45,7 +47,7 @@ def live_feed(
         if record_to is not None:
             stack.enter_context(lease(record_to, RECORDING))
         loop = stack.enter_context(asyncio.Runner()).get_loop()
-        feed = LiveFeed(settings, now_ns=now_ns)
+        feed = LiveFeed(settings, now_ns=now_ns, sink=sink)
         stack.callback(lambda: loop.run_until_complete(feed.close()))
         market = loop.run_until_complete(feed.load())
         recorder = None if record_to is None else Recorder(feed, record_to, settings.venue, with_tape=False)
@@ -74,15 +76,17 @@ class _Chunks:
         end_s = float("inf") if self._seconds is None else loop.time() + self._seconds
         flush_s = loop.time() + FLUSH_S
         following = loop.create_task(anext(records))
-        while not self._is_ended and loop.time() < end_s:
-            loop.run_until_complete(asyncio.wait({following}, timeout=LOOK_S))
-            if self._recorder is not None and loop.time() > flush_s:
-                self._recorder.flush()
-                flush_s = loop.time() + FLUSH_S
-            if following.done():
-                yield following.result()
-                following = loop.create_task(anext(records))
-        following.cancel()
+        try:
+            while not self._is_ended and loop.time() < end_s:
+                loop.run_until_complete(asyncio.wait({following}, timeout=LOOK_S))
+                if self._recorder is not None and loop.time() > flush_s:
+                    self._recorder.flush()
+                    flush_s = loop.time() + FLUSH_S
+                if following.done():
+                    yield following.result()
+                    following = loop.create_task(anext(records))
+        finally:
+            following.cancel()
         loop.run_until_complete(self._feed.close())
         if len(rest := self._feed.take(all_of_it=True)):
             yield rest

@@ -1,4 +1,4 @@
-"""One venue's public market data through ccxt. The only module of the runner that knows ccxt.
+"""One venue's public market data through ccxt. Besides ``venues.rest`` the only module of the runner that knows ccxt.
 
 ccxt keeps what it is good at: REST, its rate limits, sockets, keep-alive pings, subscriptions. The text of every frame
 is taken where ccxt would parse it; only what answers a request or tells of an error goes on to ccxt. Its own books cost
@@ -103,7 +103,7 @@ class Exchange:
         kinds = self._api.options.get("fetchMarkets")
         if isinstance(kinds, dict) and "spot" in kinds.get("types", ()):
             kinds["types"] = ["spot"]  # the derivatives' lists are megabytes
-        self._api.urls["api"] = _moved(self._api.urls["api"], settings)
+        self._api.urls["api"] = moved(self._api.urls["api"], settings.rest_url, settings.ws_url)
         self._api.on_rest_response = self._on_answer
         self._answer = (0, b"")
         self._client: Any = None
@@ -215,11 +215,11 @@ def reason_of(lost: "asyncio.Future[Any]") -> str:
     return _short(error) if error else "ended by the venue"
 
 
-def _moved(urls: Any, settings: Live) -> Any:
-    """``urls`` (ccxt nests them) with the settings' hosts in place of the venue's."""
+def moved(urls: Any, rest_url: str, ws_url: str) -> Any:
+    """``urls`` (ccxt nests them) with the hosts of ``rest_url`` and ``ws_url`` in place of the venue's; "": its own."""
     if isinstance(urls, dict):
-        return {key: _moved(value, settings) for key, value in urls.items()}
-    base = settings.ws_url if urls.startswith("ws") else settings.rest_url
+        return {key: moved(value, rest_url, ws_url) for key, value in urls.items()}
+    base = ws_url if urls.startswith("ws") else rest_url
     return urlunsplit((*urlsplit(base)[:2], *urlsplit(urls)[2:])) if base else urls
 
 

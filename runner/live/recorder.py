@@ -90,6 +90,8 @@ class Recorder:
         for pieces in self._pieces:
             pieces.close()
         self._keep(self._feed.take(all_of_it=True))
+        for link in self._feed.links:
+            link.follower.on_end()
         self.release()
         if not self._with_tape:
             return
