@@ -4,18 +4,18 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 import typer
 from rich.progress import Progress
 
 from models import command
-from models.statement import verify_bundle
+from models.statement import Statement, verify_bundle
 from runner import show
 from runner.clock import Pacer, parse_speed
 from runner.feed import open_feed
-from runner.home import Home
+from runner.home import Home, Run
 from runner.journal import BOOK_SNAPSHOT_RECORDS, Policy
 from runner.ops.settings import load_ops, with_flags
 from runner.ops.wiring import Watching
@@ -30,7 +30,7 @@ from runner.options import (
     print_view,
 )  # fmt: skip
 from runner.paper import Follow, play
-from runner.plan import make_plan
+from runner.plan import Plan, make_plan
 from runner.secrets import Secrets
 from runner.settings import load_trading
 
@@ -104,22 +104,39 @@ def paper(
         else:
             feed = open_feed(tape, market, days, seed, strength, trading.execution.feed_latency_ns)
         plan = make_plan(loaded, feed, trading)
-        if not plan.parity:
-            show.console(stderr=True).print(f"{', '.join(plan.header['changed'])}: {show.PARITY_LOST}", style="yellow")
         target = where.run(run or plan.header["run_id"][:16])
         often = BOOK_SNAPSHOT_RECORDS if feed.interval_ns == 0 else POLICY.snapshot_records
         policy = Policy(snapshot_records=snapshot_records or often, segment_records=segment_records)
         watching = Watching(
             with_flags(load_ops(config), http=http, log=log), Secrets.of(home), target, plan.header, times
         )
-        quiet = as_data or not sys.stderr.isatty()
-        try:
-            found = play(plan, statement, folder, target, pacer, _progress(quiet), policy, watching)
-        except KeyboardInterrupt:
-            hint = f"the same command continues the run {target.name}" if feed.end is None else "a live run ends here"
-            show.console(stderr=True).print(f"stopped; {hint}", style="yellow")
-            raise typer.Exit(command.INTERRUPTED) from None
+        found = _played(plan, statement, folder, target, pacer, policy, watching, quiet=as_data)
     print_view(as_data, found, show.summary_table(found))
+
+
+def _played(
+    plan: Plan,
+    statement: Statement,
+    folder: Path,
+    target: Run,
+    pacer: Pacer,
+    policy: Policy,
+    watching: Watching,
+    *,
+    quiet: bool,
+) -> dict[str, Any]:
+    """The summary of the run. Exits with 130 if the operator stopped it."""
+    console = show.console(stderr=True)
+    if not plan.parity:
+        console.print(f"{', '.join(plan.header['changed'])}: {show.PARITY_LOST}", style="yellow")
+    try:
+        follow = _progress(quiet or not sys.stderr.isatty())
+        return play(plan, statement, folder, target, pacer, follow, policy, watching)
+    except KeyboardInterrupt:
+        is_live = plan.feed.end is not None
+        hint = "a live run ends here" if is_live else f"the same command continues the run {target.name}"
+        console.print(f"stopped; {hint}", style="yellow")
+        raise typer.Exit(command.INTERRUPTED) from None
 
 
 def _progress(quiet: bool) -> Follow:
