@@ -77,6 +77,24 @@ def test_candles_of_bid_and_ask_are_no_quotes(tmp_path: Path) -> None:
 
 
 @needs(RECORDED)
+@pytest.mark.parametrize(
+    ("name", "symbol", "minutes", "rows", "crossed", "gaps"),
+    [
+        ("EURUSD-1h-oanda-2007-2018", "EUR-USD", 60, 74_439, 0, 641),
+        ("GBPUSD-1m-fxcm-2012-02", "GBP-USD", 1, 30_117, 347, 111),
+    ],
+    ids=["oanda", "fxcm"],
+)
+def test_candles_of_bid_and_ask_are_bars(tmp_path, name, symbol, minutes, rows, crossed, gaps) -> None:
+    market = from_yaml((ROOT / "data/markets/fx_mid.yaml").read_text(), where="fx_mid.yaml")
+    (tmp_path / "raw").mkdir()
+    (tmp_path / f"raw/{symbol.replace('-', '_')}.parquet").symlink_to(RECORDED / f"fx/{name}.parquet")
+    found = ingest(tmp_path, market=market, path=str(tmp_path / "raw"), symbols=(symbol,), interval_minutes=minutes)
+    assert found["symbols"][symbol]["rows"] == rows
+    assert found["findings"] == {rule: n for rule, n in (("gap", gaps), ("crossed", crossed)) if n}
+
+
+@needs(RECORDED)
 def test_a_recording_goes_on_in_the_next_file(tmp_path: Path) -> None:
     """The second file has no snapshot: alone it is no book, behind the first one nothing is missing."""
     spot = Market(

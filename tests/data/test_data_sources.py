@@ -1,8 +1,10 @@
 """Files in, the same rows out; and every way a file can be unusable is a BadInput that names it."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -14,7 +16,7 @@ from data.sources.kline_csv import KlineCsv
 from data.sources.parquet import Parquet
 from feeds.market import BUILTIN, Listing, from_yaml
 from feeds.tape import Tape
-from tests.data.candles import BTC, ETH, MARKET, candles, ingest, kline_text, tree, write_kline, write_parquet
+from tests.data.candles import BTC, ETH, MARKET, candles, change, ingest, kline_text, tree, write_kline, write_parquet
 
 ROOT = Path(__file__).parents[2]
 START_OF_KLINES = datetime(2021, 11, 27, tzinfo=UTC)
@@ -187,3 +189,38 @@ def test_another_years_grid_is_refused_not_rounded(tmp_path: Path) -> None:
     market = from_yaml((ROOT / "data/markets/binance_spot.yaml").read_text(), where="binance_spot.yaml")
     with pytest.raises(BadInput, match=r"BNB-USDT.*off_grid"):
         ingest(tmp_path, market=market, path=str(RECORDED / "binance-spot-5m-2021"), symbols=("BNB-USDT",))
+
+
+def dealer(frame: pl.DataFrame, spread: float) -> pl.DataFrame:
+    """``frame`` as candles of bid and ask around its prices, without volume."""
+    prices = ("open", "high", "low", "close")
+    sides = [(pl.col(name) + half).alias(f"{side}_{name}") for side, half in (("bid", -spread / 2), ("ask", spread / 2))
+             for name in prices]  # fmt: skip
+    return frame.select("time", *sides)
+
+
+def test_candles_of_bid_and_ask_are_bars_of_the_middle(tmp_path: Path) -> None:
+    frame = candles(300)
+    write_parquet(tmp_path, BTC, dealer(frame, 0.02))
+    read = rows(Parquet(tmp_path))
+    for name in ("open", "high", "low", "close"):
+        assert np.allclose(read[name].to_numpy(), frame[name].to_numpy(), rtol=0, atol=1e-9)
+    assert read["time"].equals(frame["time"]) and read["volume"].sum() == 0
+    found = ingest(tmp_path / "out", source_name="parquet", path=str(tmp_path), symbols=("BTC-USDT",))
+    assert found["findings"] == {} and found["symbols"]["BTC-USDT"]["rows"] == 300
+
+
+def test_a_bar_that_closes_crossed_is_noted_and_used(tmp_path: Path) -> None:
+    quoted = dealer(candles(300), 0.02)
+    write_parquet(tmp_path, BTC, change(quoted, 7, ask_close=quoted["bid_close"][7] - 0.04))
+    found = ingest(tmp_path / "out", source_name="parquet", path=str(tmp_path), symbols=("BTC-USDT",))
+    assert found["findings"] == {"crossed": 1} and found["symbols"]["BTC-USDT"]["rows"] == 300
+    told = json.loads((tmp_path / "out/data/findings.json").read_text())
+    assert [(item["file"], item["row"], item["rule"]) for item in told] == [("BTC_USDT.parquet", 7, "crossed")]
+
+
+def test_one_side_only_is_refused(tmp_path: Path) -> None:
+    bid_only = dealer(candles(300), 0.02).select("time", pl.selectors.starts_with("bid_"))
+    write_parquet(tmp_path, BTC, bid_only)
+    with pytest.raises(BadInput, match=r"BTC_USDT.parquet: wrong columns"):
+        ingest(tmp_path / "out", source_name="parquet", path=str(tmp_path), symbols=("BTC-USDT",))
