@@ -52,6 +52,8 @@ select count(*) as rows, min(epoch_ns(time)) as first_ns, max(epoch_ns(time)) as
        min(low) as low, max(high) as high, avg(volume) as volume, count(*) filter (volume = 0) as without_volume
 from bars
 """
+_SCALE_MIN: Final = 0.01  # the least share missing that is drawn in the darkest colour
+_DAYS_NAMED: Final = 14  # so many days are named one by one
 
 
 def files(folder: Path) -> list[Row]:
@@ -184,6 +186,9 @@ def plot(folder: Path, out: Path) -> None:
     figure = make_subplots(rows=len(drawn), cols=1, subplot_titles=list(drawn), shared_xaxes=True)
     for place, (name, value) in enumerate(drawn.items()):
         cells = {(row["symbol"], row["day"]): value(row) for row in rows}
+        # With nothing missing a scale of its own would begin below 0.
+        most = max([_SCALE_MIN, *(cell for cell in cells.values() if cell is not None)])
+        colours = {"colorscale": "RdBu", "zmid": 0} if place else {"colorscale": "Reds", "zmin": 0, "zmax": most}
         figure.add_trace(
             go.Heatmap(
                 x=days,
@@ -192,13 +197,15 @@ def plot(folder: Path, out: Path) -> None:
                 name=name,
                 texttemplate="%{z:.1f}" if place else None,
                 showscale=not place,
-                **({"colorscale": "RdBu", "zmid": 0} if place else {"colorscale": "Reds", "zmin": 0}),
-                colorbar={"title": "missing", "tickformat": ".0%"},
+                **colours,
+                colorbar={"title": "missing", "tickformat": ".1%"},
             ),
             row=place + 1,
             col=1,
         )
     figure.update_layout(height=(160 + 60 * len(symbols)) * len(drawn))
+    if len(days) <= _DAYS_NAMED:
+        figure.update_xaxes(tickvals=days, ticktext=[str(day) for day in days])
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.write_html(out, include_plotlyjs=True, div_id="completeness")
 

@@ -113,6 +113,8 @@ def test_books_and_quotes_have_the_same_commands(tmp_path: Path) -> None:
     assert run("plot", "--folder", str(folder), "--out", str(tmp_path / "page.html"))[0] == 0
     for drawn in ("Share of minutes missing per day", "Mean delay on the tape", "Mean offset of receipt"):
         assert drawn in (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert '"zmax":0.01,"zmin":0' in page and '"ticktext":["2024-08-08","2024-08-09"]' in page  # nothing is missing
     slow = ingest_events(two_files(tmp_path / "raw"), PERP, tmp_path / "slow", "binance_ws", clock_offset_ms=-1270)
     clocks = [(row["day"], row["delay_ms"], row["offset_ms"]) for row in catalog.completeness(slow)]
     assert clocks[0] == ("2024-08-08", 0.0, -1270.0) and clocks[1][2] == -1270.0  # a tape knows nothing too early
