@@ -23,11 +23,13 @@ from tests.data import malformed as formats
 from tests.data import test_data_events as events
 from tests.data.malformed import DEFECTS, Damaged, Lines, Table, damaged
 
+ANYWHERE = -1
+
 
 @dataclass(frozen=True)
 class Found:
     rule: str
-    row: int
+    row: int  # ANYWHERE: what is left of a file depends on how it was packed
     file: str = ""  # the format's own
 
 
@@ -218,7 +220,7 @@ _WS: dict[str, Cell] = {
     "price of zero": Found("not_positive", 3),
     "negative price": Found("negative", 3),
     "binary garbage": Found("garbage", 3),
-    "truncated gzip": Fails(AGAIN),
+    "truncated gzip": Found("cut", ANYWHERE),
     "truncated zip": Absent("recordings are gzip"),
     "wrong column count": Found("garbage", 3),
     "duplicate row": Found("duplicate", 4),
@@ -300,7 +302,8 @@ def test_every_defect_is_named_with_its_place(tmp_path: Path, name: str, defect:
         return
     out = ingest(tmp_path / "raw", files, format_, tmp_path / "out")
     if isinstance(cell, Found):
-        assert (cell.file or format_.told or format_.file, cell.row, cell.rule) in formats.findings(out)
+        told = [found if cell.row != ANYWHERE else (found[0], ANYWHERE, found[2]) for found in formats.findings(out)]
+        assert (cell.file or format_.told or format_.file, cell.row, cell.rule) in told
         return
     assert formats.findings(out) == []
     valid = ingest(tmp_path / "valid", format_.valid(), format_, tmp_path / "same")
