@@ -132,7 +132,7 @@ def test_from_doctor_to_verified_ledger(server: Server) -> None:
     assert found["finished"] and found["parity"] and found["fills"] > 0
     assert server.runner("replay", "--model").startswith("REPLAY PARITY: TRUE")
     assert server.runner("ledger", "verify").startswith("LEDGER VERIFIED: ")
-    assert found["program"] in server.runner("status")
+    assert found["program"] in server.runner("status", "--json")
 
 
 def test_an_unknown_key_is_refused(server: Server) -> None:
