@@ -183,7 +183,7 @@ class Writer:
     def __init__(self, index: int, clock_offset_ns: int):
         self.findings, self.row, self.index = Findings(), -1, index
         self.offset_ns, self.known_ns = clock_offset_ns, 0  # the latter: of the last record
-        self.received_ns = 0  # the latest time of receipt of a recording's lines
+        self.received_ns = 0  # of the last line of a recording that had a time
         self.offsets: dict[int, list[int]] = {}  # by UTC day: messages, sum of receipt - event in ns
         self._start, self._words = 0, bytearray()
 

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from core.records import Kind
-from feeds.dialects import BadFrame, Findings, Rule, Writer, head
+from feeds.dialects import TIME_MAX_NS, BadFrame, Findings, Rule, Writer, head
 from feeds.dialects.sequence import LAST, Sequence
 
 CHUNK_ROWS: Final = 65_536
@@ -74,7 +74,7 @@ class Follower(ABC):
         """One line of a recording, or of the live feed that writes it: time of receipt in ns, a space, the message.
 
         ``BREAK`` instead of a message: from here on frames come over another connection. A line that is there twice in
-        a row is left out; where times of receipt go back, as in a file that is there twice, that is noted.
+        a row is left out; where a time of receipt goes back, as in a file that is there twice, that is noted.
         """
         stamp, _, message = line.strip().partition(b" ")
         if not (stamp.isdigit() and len(stamp) <= 19 and message):
@@ -109,12 +109,14 @@ class Follower(ABC):
         self._writer.refuse(Rule.DUPLICATE, line)
 
     def _note_receipt(self, received_ns: int) -> None:
-        """Of the last frame, which is used: a recorder's times of receipt ascend."""
-        latest_ns = self._writer.received_ns
-        if received_ns < latest_ns:
-            value = f"received at {received_ns}, {latest_ns - received_ns} ns before the latest"
+        """Of the last frame, which is used: a recorder's times of receipt ascend. What is no time has been refused."""
+        if not 0 < received_ns <= TIME_MAX_NS:
+            return
+        before_ns = self._writer.received_ns
+        if received_ns < before_ns:
+            value = f"received at {received_ns}, {before_ns - received_ns} ns before the last one"
             self._writer.findings.add(self._writer.row, Rule.BACKWARD, value)
-        self._writer.received_ns = max(latest_ns, received_ns)
+        self._writer.received_ns = received_ns
 
 
 class Trade(NamedTuple):

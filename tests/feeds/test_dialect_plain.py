@@ -285,3 +285,13 @@ def test_a_recording_is_the_same_judged_line_by_line(market: Market, tick: str, 
         slow.on_line(line)
     assert records.tobytes() == slow.take().tobytes() and fast.findings == slow.findings
     assert (records["kind"] == Kind.LEVEL).sum() > 100_000
+
+
+@pytest.mark.parametrize("market", list(Market))
+def test_a_time_of_receipt_beyond_all_times_or_back_is_judged_and_what_follows_is_plain(market: Market) -> None:
+    frames = [depth(market, 10 + k, 11 + k, [("99.9", f"{k + 1}")], []) for k in range(6)]
+    stamps = [NOW, NOW + 1, NOW + 2, 9_999_999_999_999_999_999, NOW - 5, NOW - 4, NOW - 3]
+    made_alike(list(zip(stamps, [snapshot(10), *frames], strict=True)), market)
+    follower = normaliser(market)
+    list(recorded([b"%d %s\n" % pair for pair in zip(stamps, [snapshot(10), *frames], strict=True)], follower))
+    assert follower.findings.counts[Rule.BACKWARD] == 1
