@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from core.errors import BadInput, require
+from core.errors import BadInput, BrokenInvariant
 from core.records import RECORD
 from feeds.dialects.venues import follower
 from feeds.market import Market
@@ -59,8 +59,9 @@ class LiveFeed:
     @property
     def market(self) -> Market:
         """The instruments, with the venue's grids."""
-        require(self._market is not None, "the feed is not open")
-        return self._market  # type: ignore[return-value]
+        if self._market is None:
+            raise BrokenInvariant("the feed is not open")
+        return self._market
 
     @property
     def waiting(self) -> int:
