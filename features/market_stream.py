@@ -1,7 +1,7 @@
 """MarketStates of a stream: the kernel over records as they come, and a digest of the rows it made.
 
-Research makes lanes with it (``data.lanes``) and a session on books runs it over what it trades on, so the two can be
-compared: equal digests, equal rows. How the stream is cut into pieces cannot be seen in either.
+A session on books runs it over what it trades on; research digests the lanes it makes with the same kernel
+(``data.lanes``). So the two can be compared: equal digests, equal rows, however the stream was cut into pieces.
 """
 
 import hashlib
@@ -48,9 +48,6 @@ class RowsDigest:
     def sha256(self) -> str:
         """64 hexadecimal digits."""
         return hashlib.sha256(self._link + self._open).hexdigest()
-
-    def as_json(self) -> dict[str, Any]:
-        return {"rows": self.rows, "sha256": self.sha256()}
 
     def dump(self) -> bytes:
         return self._link + self._open
