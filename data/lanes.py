@@ -81,8 +81,7 @@ def _write_one(tape: Tape, folder: Path, specs: list[BookSpec], index: int, dige
                 array[at : filled[day]] = part[low:high]
             forget(lane.states, lane.extra, lane.ready)
     for lane in lanes.values():
-        for array in (lane.states, lane.extra, lane.ready):
-            array.flush()
+        flush(lane.states, lane.extra, lane.ready)
     return list(lanes.values())
 
 
@@ -108,6 +107,13 @@ def create(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
     with open(path, "r+b") as file:
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array
+
+
+def flush(*maps: np.ndarray) -> None:
+    """Bring what was written into memory maps to the disk."""
+    for array in maps:
+        if isinstance(array, np.memmap):
+            array.flush()
 
 
 def forget(*maps: np.ndarray) -> None:

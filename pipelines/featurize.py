@@ -33,6 +33,7 @@ from training.targets import TargetParams
 TAPE: Final = Path("artifacts/data/market.tape")
 OUT: Final = Path("artifacts/features")
 CHUNK_ROWS: Final = 65_536
+DEFAULT_TARGETS: Final = TargetParams()
 
 
 def featurize(
@@ -40,7 +41,7 @@ def featurize(
     out: Path,
     features: FeatureParams,
     label: LabelParams,
-    target: TargetParams = TargetParams(),  # noqa: B008 - frozen
+    target: TargetParams = DEFAULT_TARGETS,
     *,
     chunk_rows: int = CHUNK_ROWS,
 ) -> None:
@@ -89,6 +90,9 @@ def _fill(
             ends.label_return,
         )
         waiting = own[labels.still_open(bars, longest_ns)]
+    for part in (y, barrier):
+        lanes.flush(part.label, part.known_at, part.label_return)
+    lanes.flush(features, ready, sigma, big_move)
     return y
 
 
@@ -105,6 +109,7 @@ def _write_past_only(
     days, starts = _days(tape, chunk_rows)
     quantile = lanes.create(folder / "quantile.npy", np.int8, made.label.shape)
     targets.quantiles(days, starts, made, label.horizon_ns, target, quantile)
+    lanes.flush(quantile)
     np.save(folder / "priors.npy", targets.priors(days, made.label, made.known_at))
 
 
@@ -175,8 +180,7 @@ def _label(lane: lanes.Lane, label: EventLabelParams) -> np.ndarray:
         delta_hat[start:stop], known_at[start:stop] = (part[: stop - start] for part in (made.delta_hat, made.known_at))
         count += event_labels.counts(delta_hat[start:stop])
         lanes.forget(delta_hat, known_at, lane.states, lane.extra, lane.ready)
-    delta_hat.flush()
-    known_at.flush()
+    lanes.flush(delta_hat, known_at)
     return count
 
 
